@@ -1,0 +1,204 @@
+"""Counter-based random numbers: sample k is a function of (key, k) and of nothing else.
+
+The generator is Philox-4x32-10 (Salmon, Moraes, Dror & Shaw 2011, *Parallel random numbers: as easy
+as 1, 2, 3*, SC'11), so that a run can be cut into blocks, chunks or restarts anywhere without changing
+one bit of its data. Normals come from the Box-Muller transform in single precision with 32-bit uniforms:
+their tails end at 6.76 standard deviations and their resolution is that of float32, in float64 runs too.
+
+Numpy in, numpy out; no files.
+"""
+
+import hashlib
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+# Purposes: independent streams of one replicate.
+INITIAL_WEIGHTS = 0
+SAMPLES = 1
+
+_M0 = np.uint64(0xD2511F53)
+_M1 = np.uint64(0xCD9E8D57)
+_W0 = np.uint32(0x9E3779B9)
+_W1 = np.uint32(0xBB67AE85)
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+
+_ONE = np.float32(1)
+_HALF = np.float32(0.5)
+
+
+def seed_sequence(root: int, experiment: str, replicate: int, purpose: int) -> np.random.SeedSequence:
+    """Return the seed sequence of one stream.
+
+    Parameters
+    ----------
+    root : int
+        Root seed of the configuration, 0 or larger.
+    experiment : str
+        Name of the experiment; enters by its SHA-256, so that Python's hash seed does not matter.
+    replicate : int
+        Index of the replicate, from 0.
+    purpose : int
+        What the numbers are for: `INITIAL_WEIGHTS` or `SAMPLES`.
+
+    Returns
+    -------
+    numpy.random.SeedSequence
+        Equal arguments give equal streams; unequal ones give independent streams.
+
+    """
+    name = np.frombuffer(hashlib.sha256(experiment.encode()).digest()[:8], dtype="<u4")
+    return np.random.SeedSequence(root, spawn_key=(*(int(word) for word in name), replicate, purpose))
+
+
+def stream_key(root: int, experiment: str, replicate: int, purpose: int = SAMPLES) -> NDArray[np.uint32]:
+    """Return the Philox key, shape (2,), of one stream; see `seed_sequence`."""
+    return seed_sequence(root, experiment, replicate, purpose).generate_state(2, np.uint32)
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _philox(c0, c1, c2, c3, k0, k1):
+    for _ in range(10):
+        p0 = _M0 * np.uint64(c0)
+        p1 = _M1 * np.uint64(c2)
+        c0 = np.uint32(np.uint32(p1 >> _32) ^ c1 ^ k0)
+        c2 = np.uint32(np.uint32(p0 >> _32) ^ c3 ^ k1)
+        c1 = np.uint32(p1 & _LOW)
+        c3 = np.uint32(p0 & _LOW)
+        k0 = np.uint32(k0 + _W0)
+        k1 = np.uint32(k1 + _W1)
+    return c0, c1, c2, c3
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _normal_pair(a, b):
+    # Radius: sqrt(-2 log u), u in (0, 1]; logarithm by exponent and a polynomial for the mantissa, so that the
+    # loop over lanes vectorises. The coefficients are the classical single-precision ones of Cephes' logf.
+    u = (np.float32(a) + _HALF) * np.float32(2.0**-32)
+    bits = np.float32(u).view(np.uint32)
+    exponent = np.float32(np.int32(bits >> np.uint32(23)) - np.int32(127))
+    mantissa = np.uint32((bits & np.uint32(0x007FFFFF)) | np.uint32(0x3F800000)).view(np.float32)
+    large = mantissa > np.float32(1.41421356)
+    mantissa = mantissa * _HALF if large else mantissa
+    exponent = exponent + _ONE if large else exponent
+    f = mantissa - _ONE
+    z = f * f
+    p = np.float32(7.0376836292e-2)
+    p = p * f - np.float32(1.1514610310e-1)
+    p = p * f + np.float32(1.1676998740e-1)
+    p = p * f - np.float32(1.2420140846e-1)
+    p = p * f + np.float32(1.4249322787e-1)
+    p = p * f - np.float32(1.6668057665e-1)
+    p = p * f + np.float32(2.0000714765e-1)
+    p = p * f - np.float32(2.4999993993e-1)
+    p = p * f + np.float32(3.3333331174e-1)
+    log_u = f + (f * z * p - _HALF * z) + exponent * np.float32(0.69314718056)
+    radius = np.sqrt(np.float32(-2) * min(log_u, np.float32(0)))
+    # Angle pi * th, th in [-1, 1]: nearest multiple of pi/2, then Cephes' polynomials on [-pi/4, pi/4].
+    th = np.float32(np.int32(b)) * np.float32(2.0**-31)
+    quarter = np.rint(th * np.float32(2))
+    x = (th - quarter * _HALF) * np.float32(3.14159265358979)
+    x2 = x * x
+    sine = x * (
+        _ONE
+        + x2
+        * (
+            np.float32(-1.6666654611e-1)
+            + x2 * (np.float32(8.3321608736e-3) + x2 * np.float32(-1.9515295891e-4))
+        )
+    )
+    cosine = (
+        _ONE
+        - _HALF * x2
+        + x2
+        * x2
+        * (
+            np.float32(4.166664568298827e-2)
+            + x2 * (np.float32(-1.388731625493765e-3) + x2 * np.float32(2.443315711809948e-5))
+        )
+    )
+    turn = np.int32(quarter) & np.int32(3)
+    swap = (turn & np.int32(1)) != np.int32(0)
+    s = cosine if swap else sine
+    c = sine if swap else cosine
+    s = -s if (turn & np.int32(2)) != np.int32(0) else s
+    c = -c if ((turn + np.int32(1)) & np.int32(2)) != np.int32(0) else c
+    return radius * s, radius * c
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"contract"})
+def fill_block(x, sign, key, first):
+    """Fill one block of samples: standard normal inputs and fair signs.
+
+    Parameters
+    ----------
+    x : array, shape (padded dimension, block), modified
+        Standard normals [1]; the sample is the column. The number of rows is a multiple of 4.
+    sign : array, shape (block,), modified
+        +1 or -1 with probability one half each [1].
+    key : array of uint32, shape (2,)
+        From `stream_key`.
+    first : int
+        Number of the block's first sample, from 0.
+
+    """
+    rows, block = x.shape
+    k0, k1 = key[0], key[1]
+    low = np.empty(block, np.uint32)
+    high = np.empty(block, np.uint32)
+    for lane in range(block):
+        number = np.uint64(first + lane)
+        low[lane] = np.uint32(number & _LOW)
+        high[lane] = np.uint32(number >> _32)
+    zero = np.uint32(0)
+    w0 = np.empty(block, np.uint32)
+    w1 = np.empty(block, np.uint32)
+    w2 = np.empty(block, np.uint32)
+    w3 = np.empty(block, np.uint32)
+    for quad in range(rows // 4 + 1):
+        # Rounds outside, lanes inside: every inner loop below becomes vector code.
+        for lane in range(block):
+            w0[lane] = low[lane]
+            w1[lane] = high[lane]
+            w2[lane] = np.uint32(quad)
+            w3[lane] = zero
+        a, b = k0, k1
+        for _ in range(10):
+            for lane in range(block):
+                p0 = _M0 * np.uint64(w0[lane])
+                p1 = _M1 * np.uint64(w2[lane])
+                w0[lane] = np.uint32(np.uint32(p1 >> _32) ^ w1[lane] ^ a)
+                w2[lane] = np.uint32(np.uint32(p0 >> _32) ^ w3[lane] ^ b)
+                w1[lane] = np.uint32(p1)
+                w3[lane] = np.uint32(p0)
+            a = np.uint32(a + _W0)
+            b = np.uint32(b + _W1)
+        if quad == 0:
+            for lane in range(block):
+                sign[lane] = 1.0 if (w0[lane] >> np.uint32(31)) == zero else -1.0
+            continue
+        x0, x1 = x[4 * quad - 4], x[4 * quad - 3]
+        x2, x3 = x[4 * quad - 2], x[4 * quad - 1]
+        for lane in range(block):
+            x0[lane], x1[lane] = _normal_pair(w0[lane], w1[lane])
+        for lane in range(block):
+            x2[lane], x3[lane] = _normal_pair(w2[lane], w3[lane])
+
+
+def standard_samples(key: NDArray[np.uint32], first: int, count: int, dimension: int):
+    """Return samples `first` … `first + count - 1` of a stream as plain arrays.
+
+    Returns
+    -------
+    z : array, shape (count, dimension)
+        Standard normal vectors [1].
+    sign : array, shape (count,)
+        Fair signs, +1 or -1 [1].
+
+    """
+    x = np.empty((-(-dimension // 8) * 8, count))
+    sign = np.empty(count)
+    fill_block(x, sign, key, first)
+    return np.ascontiguousarray(x[:dimension].T), sign
