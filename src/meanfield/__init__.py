@@ -1,0 +1,1 @@
+"""Mean-field limits of neural networks: the numerics behind the workflow."""

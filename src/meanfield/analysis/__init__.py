@@ -1,0 +1,1 @@
+"""Distances between measures, intervals, and what the figures show."""

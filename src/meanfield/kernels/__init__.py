@@ -1,0 +1,1 @@
+"""Compiled hot loops, each with a plain twin that tests compare it to."""

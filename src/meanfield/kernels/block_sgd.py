@@ -108,19 +108,19 @@ def _update_tile(w, x, e, c, rows, count):
 
 @nb.njit(nogil=True, fastmath={"contract"})
 def _correct(p, c, g, count):
-    # p[i] += sum_{l < count} g[l] c[l, i]
-    l = 0
-    while l + 4 <= count:
-        g0, g1, g2, g3 = g[l], g[l + 1], g[l + 2], g[l + 3]
-        c0, c1, c2, c3 = c[l], c[l + 1], c[l + 2], c[l + 3]
+    # p[i] += sum_{m < count} g[m] c[m, i]
+    m = 0
+    while m + 4 <= count:
+        g0, g1, g2, g3 = g[m], g[m + 1], g[m + 2], g[m + 3]
+        c0, c1, c2, c3 = c[m], c[m + 1], c[m + 2], c[m + 3]
         for i in range(p.size):
             p[i] += g0 * c0[i] + g1 * c1[i] + g2 * c2[i] + g3 * c3[i]
-        l += 4
-    while l < count:
-        g0, c0 = g[l], c[l]
+        m += 4
+    while m < count:
+        g0, c0 = g[m], c[m]
         for i in range(p.size):
             p[i] += g0 * c0[i]
-        l += 1
+        m += 1
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
@@ -195,12 +195,12 @@ def _run_block(w, x, y, steps, count, neurons, pending, work, activation):
         for k in range(block):
             a = xj[k]
             gk = gram[k]
-            for l in range(block):
-                gk[l] += a * xj[l]
+            for m in range(block):
+                gk[m] += a * xj[m]
     e[:] = 0
     for k in range(count):
-        for l in range(k):
-            g[l] = gram[k, l] * e[l]
+        for m in range(k):
+            g[m] = gram[k, m] * e[m]
         _correct(p[k], c, g, k)
         _activate(p[k], value, c[k], kind, knots, slopes, intercepts, parameters)
         value[neurons:] = 0
@@ -251,7 +251,7 @@ def _advance_stream(w, first, last, shape, key, scales, schedule, work, pending,
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _advance_arrays(w, inputs, targets, step_sizes, neurons, work, pending, samples, activation):
     x, y, steps = samples
-    rows, block = x.shape
+    _rows, block = x.shape
     k = 0
     total, dimension = inputs.shape
     while k < total:
@@ -314,17 +314,13 @@ class BlockState:
     def _fill(self, weights: NDArray) -> None:
         padded = self._zeros(self._tiles * LANES, self._rows)
         padded[: self.neurons, : self.dimension] = weights
-        self._tiled[:] = (
-            padded.reshape(self._tiles, LANES, self._rows).transpose(0, 2, 1).reshape(self._tiled.shape)
-        )
+        self._tiled[:] = padded.reshape(self._tiles, LANES, self._rows).transpose(0, 2, 1).reshape(self._tiled.shape)
 
     @property
     def weights(self) -> NDArray:
         """A copy of the weights, shape (neuron, coordinate) [1]."""
         tiles = self._tiled.reshape(self._tiles, self._rows, LANES).transpose(0, 2, 1)
-        return np.ascontiguousarray(
-            tiles.reshape(self._tiles * LANES, self._rows)[: self.neurons, : self.dimension]
-        )
+        return np.ascontiguousarray(tiles.reshape(self._tiles * LANES, self._rows)[: self.neurons, : self.dimension])
 
     def advance_stream(self, first, last, *, key, scales, step_size, coefficient=1.0, exponent=0.0) -> None:
         r"""Run iterations `first` … `last - 1` on the samples of a stream.

@@ -103,11 +103,7 @@ def _normal_pair(a, b):
     x2 = x * x
     sine = x * (
         _ONE
-        + x2
-        * (
-            np.float32(-1.6666654611e-1)
-            + x2 * (np.float32(8.3321608736e-3) + x2 * np.float32(-1.9515295891e-4))
-        )
+        + x2 * (np.float32(-1.6666654611e-1) + x2 * (np.float32(8.3321608736e-3) + x2 * np.float32(-1.9515295891e-4)))
     )
     cosine = (
         _ONE

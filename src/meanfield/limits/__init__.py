@@ -1,0 +1,1 @@
+"""Limit equations: potentials, distributional dynamics by characteristics and by finite volumes."""

@@ -144,9 +144,7 @@ def radial_potentials(problem: IsotropicGaussians, *, infinite: bool = False) ->
         pair = (features * candidate.weights[:, None]).T @ features
         error = np.inf if previous is None else float(np.abs(pair - previous).max())
         if made is not None and error <= _QUADRATURE_TOLERANCE * np.abs(pair).max():
-            return RadialPotentials(
-                problem, False, made.radii, made.weights, made.targets, error
-            )
+            return RadialPotentials(problem, False, made.radii, made.weights, made.targets, error)
         previous, made = pair, candidate
     return RadialPotentials(problem, False, made.radii, made.weights, made.targets, error)
 

@@ -1,0 +1,1 @@
+"""What is minimised: data laws, activations, networks, population risks."""

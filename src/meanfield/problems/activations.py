@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, special
 
 from meanfield.kernels import block_sgd
+import itertools
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +101,7 @@ class PiecewiseLinear:
         if not knots or len(knots) != len(values):
             msg = f"a piecewise-linear activation needs one value per knot: {len(knots)} knots, {len(values)} values"
             raise ValueError(msg)
-        if any(b <= a for a, b in zip(knots, knots[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(knots)):
             msg = f"knots must increase strictly: {list(knots)}"
             raise ValueError(msg)
 

@@ -85,9 +85,7 @@ class IsotropicGaussians:
 
     def interaction(self, norm1: Floats, norm2: Floats, cosine: Floats) -> Floats:
         r"""Return :math:`U = E[\sigma(\langle w_1, x\rangle) \sigma(\langle w_2, x\rangle)]` [1] by quadrature."""
-        return sum(
-            0.5 * self.activation.pair_mean(tau * norm1, tau * norm2, cosine) for tau in self.scales
-        )
+        return sum(0.5 * self.activation.pair_mean(tau * norm1, tau * norm2, cosine) for tau in self.scales)
 
     def risk(self, weights: Floats) -> float:
         r"""Return the exact population risk of a network, :math:`1 + 2 \bar V + \bar U` [1].
@@ -116,9 +114,7 @@ class IsotropicGaussians:
             pairs, rows, columns = _pair_sum(cosines, tables, min(bound, 1.0))
             if rows.size:
                 pairs += 2 * self.interaction(norms[rows], norms[columns], cosines[rows, columns]).sum()
-        return float(
-            1 + 2 * self.potential(norms).mean() + (pairs + diagonal.sum()) / neurons**2
-        )
+        return float(1 + 2 * self.potential(norms).mean() + (pairs + diagonal.sum()) / neurons**2)
 
     def _hermite_tables(self, norms: Floats, cosine: float) -> tuple[Floats, float, int]:
         # Hermite coefficients of both classes, shape (class, order + 1, neuron), to an order at which the
@@ -141,8 +137,7 @@ class IsotropicGaussians:
         mean_slope2 = 0.5 * sum(s * s for s in self.activation.slopes_at_zero())
         at_zero = float(self.activation(0.0))
         noise = mean_slope2 * sum(
-            0.5 * (y - at_zero) ** 2 * tau**2 * self.dimension
-            for y, tau in zip((1, -1), self.scales, strict=True)
+            0.5 * (y - at_zero) ** 2 * tau**2 * self.dimension for y, tau in zip((1, -1), self.scales, strict=True)
         )
         slope = self.conical_slope()
         return step_size * noise / slope if slope > 0 else float("nan")
@@ -153,16 +148,14 @@ class IsotropicGaussians:
         left, right = self.activation.slopes_at_zero()
         mean_positive = 1 / np.sqrt(2 * np.pi)
         growth = (right - left) * mean_positive  # d/dt E sigma(tG) at t = 0+
-        return sum(
-            0.5 * (at_zero - y) * tau * growth for y, tau in zip((1, -1), self.scales, strict=True)
-        )
+        return sum(0.5 * (at_zero - y) * tau * growth for y, tau in zip((1, -1), self.scales, strict=True))
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
 def _pair_sum(cosines, tables, largest):
     # Sum over ordered pairs i != j of 1/2 sum_class sum_n c^n h_n(i) h_n(j), for pairs with |c| <= largest; the
     # unordered pairs beyond it are returned for another method.
-    classes, orders, neurons = tables.shape
+    _classes, orders, neurons = tables.shape
     total = 0.0
     kept = 0
     rows = np.empty(neurons * (neurons - 1) // 2, np.intp)

@@ -1,0 +1,51 @@
+# Analyses: risk bands, histograms, distances to the limit.
+#
+# reads   <results>/simulations/{experiment}/*.nc, config["experiments"][...]["analyse"]
+# writes  <results>/analysis/{experiment}/{simulation}.nc   one simulation against its limit equations
+#         <results>/analysis/{experiment}/limits.nc         the limit equations against each other
+
+
+rule analyse_simulation:
+    """Reduce one simulation to risk bands, histograms and distances to its limit equations."""
+    input:
+        runs="<results>/simulations/{experiment}/{simulation}.nc",
+        limits=limit_datasets,
+    output:
+        dataset="<results>/analysis/{experiment}/{simulation}.nc",
+    log:
+        "<logs>/analyse_simulation/{experiment}/{simulation}.log",
+    benchmark:
+        "<benchmarks>/analyse_simulation/{experiment}/{simulation}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=code("analyse_simulation.py"),
+        limits=limit_names,
+        settings=analysis_settings,
+    script:
+        "../workflow_scripts/analyse_simulation.py"
+
+
+rule analyse_limits:
+    """Compare the limit equations of one experiment with each other."""
+    input:
+        limits=limit_datasets,
+    output:
+        dataset="<results>/analysis/{experiment}/limits.nc",
+    log:
+        "<logs>/analyse_limits/{experiment}.log",
+    benchmark:
+        "<benchmarks>/analyse_limits/{experiment}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("analyse_limits.py"),
+        limits=limit_names,
+        problem=experiment_problem,
+        settings=analysis_settings,
+    script:
+        "../workflow_scripts/analyse_limits.py"

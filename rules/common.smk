@@ -1,0 +1,147 @@
+"""Validation of the configuration and input functions; no rule lives here."""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from meanfield import config as configuration
+from meanfield import workflow as wf
+from meanfield.errors import ConfigError
+
+FORMATS = ("pdf", "svg", "png")
+ROOT = Path(workflow.basedir)
+SOURCE = ROOT / "src"
+
+
+def checked(settings):
+    """Return the configuration without null entries, or stop with one line per problem."""
+    try:
+        return configuration.check(settings, ROOT / "schemas/config.schema.yaml")
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+config = checked(config)
+
+
+# Mean-field times at which the report tabulates risks.
+REPORT_TIMES = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+SOLVER_MODULES = [wf.registry.module_name(wf.registry.SOLVERS, name) for name in wf.registry.SOLVERS]
+
+
+def one_of(names):
+    """Return a closed regular expression of names."""
+    return "|".join(sorted(names)) or "none"
+
+
+def names_under(part):
+    """Return the names of all simulations or of all limit equations."""
+    return {name for block in config["experiments"].values() for name in block[part]}
+
+
+def code(script, modules=()):
+    """Return the digest of a script and of what it imports, for `params`."""
+    return wf.code_digest(ROOT / "workflow_scripts" / script, tuple(modules), source=SOURCE)
+
+
+def simulation_chunks(wildcards):
+    """Return the chunks of one simulation, in the order of their replicates."""
+    settings = config["experiments"][wildcards.experiment]["simulate"][wildcards.simulation]
+    return collect(
+        "<results>/simulations/{experiment}/{simulation}/{chunk}.nc",
+        experiment=wildcards.experiment,
+        simulation=wildcards.simulation,
+        chunk=range(len(configuration.chunks(settings, config["replicates_per_job"]))),
+    )
+
+
+def chunk_replicates(wildcards):
+    """Return the first replicate of a chunk and the one after its last."""
+    settings = config["experiments"][wildcards.experiment]["simulate"][wildcards.simulation]
+    part = configuration.chunks(settings, config["replicates_per_job"])[int(wildcards.chunk)]
+    return [part.start, part.stop]
+
+
+def simulation_parameters(wildcards):
+    """Return what decides the numbers of one simulation."""
+    return wf.simulation_parameters(config, wildcards.experiment, wildcards.simulation)
+
+
+def limit_parameters(wildcards):
+    """Return what decides the numbers of one limit equation's solution."""
+    return wf.limit_parameters(config, wildcards.experiment, wildcards.limit)
+
+
+def convergence_parameters(wildcards):
+    """Return what decides the numbers of one resolution study."""
+    return wf.convergence_parameters(config, wildcards.experiment)
+
+
+def simulation_code(wildcards):
+    """Return the digest of what one simulation runs, its optimiser included."""
+    modules = wf.job_modules(config, wildcards.experiment, "simulate", wildcards.simulation)
+    return code("simulate_replicates.py", modules)
+
+
+def limit_code(wildcards):
+    """Return the digest of what one limit equation's job runs, its solver included."""
+    return code("solve_limit.py", wf.job_modules(config, wildcards.experiment, "solve", wildcards.limit))
+
+
+def limit_names(wildcards):
+    """Return the names of an experiment's limit equations."""
+    return list(config["experiments"][wildcards.experiment]["solve"])
+
+
+def limit_datasets(wildcards):
+    """Return the solutions of an experiment's limit equations."""
+    return collect(
+        "<results>/simulations/{experiment}/{limit}.nc",
+        experiment=wildcards.experiment,
+        limit=limit_names(wildcards),
+    )
+
+
+def experiment_problem(wildcards):
+    """Return an experiment's problem and the activation that it names."""
+    problem = config["experiments"][wildcards.experiment]["problem"]
+    return {"settings": problem, "activation": config["activations"][problem["activation"]]}
+
+
+def analysis_settings(wildcards):
+    """Return how an experiment is analysed."""
+    return config["experiments"][wildcards.experiment]["analyse"]
+
+
+def figure_data(wildcards):
+    """Return the analysed datasets that one figure shows."""
+    return collect("<results>/analysis/{item}.nc", item=config["figures"][wildcards.figure]["data"])
+
+
+def figure_items(wildcards):
+    """Return the names of the datasets that one figure shows."""
+    return config["figures"][wildcards.figure]["data"]
+
+
+def figure_code(wildcards):
+    """Return the digest of one figure's script."""
+    return code(f"figures/{wildcards.figure}.py")
+
+
+def report_items():
+    """Return the names of all datasets that some figure shows."""
+    return sorted({item for figure in config["figures"].values() for item in figure["data"]})
+
+
+for _figure in config["figures"]:
+    if not (ROOT / f"workflow_scripts/figures/{_figure}.py").is_file():
+        raise WorkflowError(
+            f"config: figures.{_figure}: its script workflow_scripts/figures/{_figure}.py is missing; "
+            f"known figures: {', '.join(sorted(p.stem for p in (ROOT / 'workflow_scripts/figures').glob('*.py')))}"
+        )
+
+
+def report_sources():
+    """Return the report's text: its frame, its sections in the order of their numbers, and the bibliography."""
+    sections = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "report/sections").glob("*.typ"))
+    return ["report/report.typ", *sections, "report/references.bib"]

@@ -1,0 +1,47 @@
+# Simulations: optimisers that move the weights.
+#
+# reads   config["experiments"][...]["simulate"]
+# writes  <results>/simulations/{experiment}/{simulation}/{chunk}.nc   some replicates
+#         <results>/simulations/{experiment}/{simulation}.nc           all replicates
+#
+# Code counts by digest (params), not as input: these are the costly jobs, and a comment must not rerun them.
+
+
+rule simulate_replicates:
+    """Run some replicates of one simulation."""
+    output:
+        dataset="<results>/simulations/{experiment}/{simulation}/{chunk}.nc",
+    log:
+        "<logs>/simulate_replicates/{experiment}/{simulation}/{chunk}.log",
+    benchmark:
+        "<benchmarks>/simulate_replicates/{experiment}/{simulation}/{chunk}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=simulation_code,
+        parameters=simulation_parameters,
+        replicates=chunk_replicates,
+    script:
+        "../workflow_scripts/simulate_replicates.py"
+
+
+rule gather_replicates:
+    """Join the replicates of one simulation."""
+    input:
+        chunks=simulation_chunks,
+    output:
+        dataset="<results>/simulations/{experiment}/{simulation}.nc",
+    log:
+        "<logs>/gather_replicates/{experiment}/{simulation}.log",
+    benchmark:
+        "<benchmarks>/gather_replicates/{experiment}/{simulation}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("gather_replicates.py"),
+    script:
+        "../workflow_scripts/gather_replicates.py"

@@ -1,0 +1,40 @@
+"""Laws and records out of the datasets of limit equations, of either kind of solver. The labelled edge of analysis."""
+
+import numpy as np
+import xarray as xr
+
+from meanfield.analysis.distances import Law, weighted
+from meanfield.errors import DataError
+
+
+def law_at(limit: xr.Dataset, record: int) -> Law:
+    """Return the law of the norm of a limit equation's solution at one record."""
+    one = limit.isel(record=record)
+    if "position" in limit:
+        return weighted(one["position"].values, one["mass"].values)
+    cells = one["density"].values * np.diff(limit["edge"].values)
+    return weighted(
+        np.concatenate([[0.0], one["centre"].values]), np.concatenate([[float(one["mass_at_zero"])], cells])
+    )
+
+
+def records_at(limit: xr.Dataset, times: np.ndarray, path: str) -> np.ndarray:
+    """Return the records of a limit equation that sit at the given times."""
+    index = np.abs(limit["time"].values[None, :] - times[:, None]).argmin(axis=1)
+    off = np.abs(limit["time"].values[index] - times)
+    if (off > 1e-9 * np.maximum(times, 1e-300)).any():
+        raise DataError(f"{path}: has no record at t = {times[off.argmax()]:.6g}; delete it and run again")
+    return index
+
+
+def histogram_at(limit: xr.Dataset, record: int, edges: np.ndarray) -> np.ndarray:
+    """Return the density of a solution's law averaged over each bin; cells spread their mass evenly."""
+    if "position" in limit:
+        law = law_at(limit, record)
+        return np.histogram(law.position, edges, weights=law.mass)[0] / np.diff(edges)
+    one = limit.isel(record=record)
+    cells = limit["edge"].values
+    levels = float(one["mass_at_zero"]) + np.concatenate([[0.0], np.cumsum(one["density"].values * np.diff(cells))])
+    at = np.interp(edges, cells, levels)
+    at[0] = 0.0 if edges[0] <= 0 else at[0]
+    return np.diff(at) / np.diff(edges)

@@ -1,0 +1,140 @@
+"""Datasets on disk: labels for arrays, atomic writing, careful reading. The only module that knows netCDF."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from meanfield.errors import DataError
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, and rename it to `path` when the block ends well.
+
+    Nothing half-written ever stands under the final name: not after an exception, a kill or a full disk. Left-overs
+    of killed jobs for the same path are removed.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be written to, or the disk is full.
+
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.name}.*.tmp"):
+            stale.unlink(missing_ok=True)
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno in errno.errorcode else str(error)
+        raise DataError(f"{path}: cannot be written: {reason}") from error
+    except RuntimeError as error:  # netCDF4 reports a failed write this way
+        raise DataError(f"{path}: cannot be written: {error} (is the disk full?)") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_dataset(dataset: xr.Dataset, path: str | Path) -> None:
+    """Write a stamped dataset as netCDF-4, compressed and with a checksum on every chunk, atomically."""
+    if "meanfield_parameters" not in dataset.attrs:
+        msg = f"dataset for {path} was not stamped with its provenance"
+        raise ValueError(msg)
+    encoding: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        encoding[name] = {"_FillValue": None}
+        if variable.dtype.kind in "fiu" and variable.ndim:
+            encoding[name].update(zlib=True, complevel=4, shuffle=True, fletcher32=True)
+    with atomic(path) as temporary:
+        dataset.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+
+
+def read_dataset(path: str | Path) -> xr.Dataset:
+    """Read a dataset of ours completely into memory.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, is not netCDF, is truncated or damaged, or was not written by this project.
+
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; run the workflow to make it")
+    try:
+        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as opened:
+            dataset = opened.load()
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        UnicodeDecodeError,
+    ) as error:
+        raise DataError(
+            f"{path}: not a readable netCDF file (truncated or damaged? {_first_line(error)}); delete it and run again"
+        ) from error
+    if "meanfield_parameters" not in dataset.attrs:
+        raise DataError(f"{path}: not a dataset of this project (attribute meanfield_parameters is missing)")
+    return dataset
+
+
+def require(dataset: xr.Dataset, path: str | Path, *names: str) -> None:
+    """Refuse a dataset that lacks one of the named variables."""
+    for name in names:
+        if name not in dataset.variables:
+            raise DataError(f"{path}: variable {name!r} is missing; delete the file and run again")
+
+
+def parameters(dataset: xr.Dataset) -> dict[str, Any]:
+    """Return the parameters that a dataset was made with."""
+    return json.loads(dataset.attrs["meanfield_parameters"])
+
+
+def variable(dims: str, values: Any, long_name: str, units: str = "1") -> tuple:
+    """Return a labelled variable for xarray: dimensions separated by spaces, long name and units."""
+    return (tuple(dims.split()), np.asarray(values), {"long_name": long_name, "units": units})
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(value: Any, path: str | Path) -> None:
+    """Write JSON atomically, with sorted keys; numbers that JSON lacks (nan, infinities) become null."""
+    write_text(json.dumps(_plain(value), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:120] if lines else type(error).__name__

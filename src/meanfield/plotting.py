@@ -1,0 +1,118 @@
+"""What the figure scripts share: sizes, one colour per meaning, saving without wall-clock facts. Draws no data."""
+
+import json
+import string
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from meanfield import io
+
+# Okabe & Ito's palette, safe for colour-blind readers; styles differ too, for readers in grey.
+COLOURS = {
+    "sgd": "#0072B2",
+    "limit": "#D55E00",
+    "volume": "#000000",
+    "infinite": "#009E73",
+    "formula": "#000000",
+    "reference": "#7F7F7F",
+    "early": "#56B4E9",
+    "middle": "#E69F00",
+    "final": "#0072B2",
+}
+# An ordered palette for a swept parameter, dark to light: matplotlib's viridis without its palest end.
+SEQUENCE = ("#440154", "#3e4989", "#2c728e", "#20a486", "#4ec36b", "#a5cd1d")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+COLUMN = 3.4  # inches, one column
+PAGE = 7.0  # inches, text width
+
+
+def size(height: float, columns: int = 1) -> tuple[float, float]:
+    """Return a figure size in inches for one or two columns."""
+    return (COLUMN if columns == 1 else PAGE, height)
+
+
+def panels(axes: Iterable[Axes], titles: Iterable[str] = ()) -> None:
+    """Letter the panels (a), (b), … before their titles."""
+    titles = [*titles]
+    for n, axis in enumerate(axes):
+        title = titles[n] if n < len(titles) else ""
+        axis.set_title(rf"$\bf{{{string.ascii_lowercase[n]}}}$  {title}")
+
+
+def power(value: float) -> str:
+    """Return a number as mathtext in powers of ten, such as 3 × 10⁻⁶; plain where that is shorter."""
+    if value == 0:
+        return "$0$"
+    exponent = int(np.floor(np.log10(abs(value)) + 1e-12))
+    if -2 <= exponent <= 3:
+        return f"${value:g}$"
+    mantissa = value / 10.0**exponent
+    factor = "" if abs(mantissa - 1) < 1e-9 else rf"{mantissa:g}\times "
+    return rf"${factor}10^{{{exponent}}}$"
+
+
+def short_log(axis) -> None:
+    """Label the decades of a logarithmic axis and nothing between them."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def stacked(figure: Figure, place: SubplotSpec, rows: int) -> list[Axes]:
+    """Return axes stacked in one place of a figure, sharing the horizontal axis, for laws of unequal height."""
+    grid = place.subgridspec(max(rows, 1), 1, hspace=0.08)
+    axes = [figure.add_subplot(grid[0])]
+    axes += [figure.add_subplot(grid[n], sharex=axes[0]) for n in range(1, rows)]
+    for axis in axes[:-1]:
+        axis.tick_params(labelbottom=False)
+    for axis in axes:
+        axis.yaxis.set_major_locator(MaxNLocator(2, integer=False, min_n_ticks=2))
+    return axes
+
+
+def snapshot_colour(n: int) -> str:
+    """Return the colour of the n-th snapshot of a run."""
+    palette = [COLOURS["early"], COLOURS["middle"], COLOURS["final"], *SEQUENCE]
+    return palette[n % len(palette)]
+
+
+def band(axis: Axes, x, mean, low, high, **style) -> None:
+    """Draw a mean with its interval as a shaded band."""
+    (line,) = axis.plot(x, mean, **style)
+    if np.isfinite(low).any():
+        axis.fill_between(x, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
+
+
+def load(paths: Iterable[str], names: Iterable[str]) -> dict[str, xr.Dataset]:
+    """Return the analysed datasets of a figure by their names in the configuration."""
+    return {name: io.read_dataset(path) for name, path in zip(names, paths, strict=True)}
+
+
+def parameters(dataset: xr.Dataset) -> dict:
+    """Return the parameters of the simulation behind an analysed dataset."""
+    return json.loads(dataset.attrs["meanfield_parameters"])["simulation"]
+
+
+def save(figure: Figure, outputs: Iterable[str | Path]) -> None:
+    """Save a figure under each name, by its ending, with nothing in it that changes from run to run."""
+    for output in map(Path, outputs):
+        metadata = {
+            ".pdf": {"CreationDate": None, "ModDate": None},
+            ".svg": {"Date": None},
+            ".png": {"Software": None},
+        }[output.suffix]
+        with io.atomic(output) as temporary:
+            figure.savefig(temporary, format=output.suffix[1:], metadata=metadata)
+    plt.close(figure)

@@ -1,0 +1,32 @@
+"""Names of the configuration and the modules behind them.
+
+One line per entry. The modules are imported by name, when they are used, so that the code digest of a job covers
+the entries that the job uses and no others: a new optimiser reruns nothing that exists.
+"""
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+
+# Each module offers `Hyperparameters` (a dataclass) and `trajectory`; see meanfield.methods.sgd.
+METHODS = {
+    "sgd": "meanfield.methods.sgd",
+}
+
+# Each entry is a function of (potentials, law, times, *, schedule, …the numbers of its configuration block).
+SOLVERS = {
+    "characteristics": "meanfield.limits.characteristics:solve_characteristics",
+    "finite_volume": "meanfield.limits.finite_volume:solve_finite_volume",
+}
+
+
+def load(table: dict[str, str], name: str) -> ModuleType | Callable:
+    """Import the module, or the function, behind one entry of a table."""
+    module, _, function = table[name].partition(":")
+    loaded = importlib.import_module(module)
+    return getattr(loaded, function) if function else loaded
+
+
+def module_name(table: dict[str, str], name: str) -> str:
+    """Return the name of the module behind one entry of a table."""
+    return table[name].partition(":")[0]

@@ -1,0 +1,169 @@
+"""What the rules need from Python: code digests and the parameters of each job. No numerics."""
+
+import ast
+import hashlib
+from pathlib import Path
+
+from meanfield import config as configuration
+from meanfield import registry
+
+PACKAGE = "meanfield"
+# The registries are tables of module names: a job's digest covers the entries it uses instead of the table, so that
+# a new entry reruns nothing. Logs and error classes change no result.
+OPEN_MODULES = {"meanfield.registry", "meanfield.logs", "meanfield.errors"}
+
+
+def _module_file(name: str, source: Path) -> Path | None:
+    parts = name.split(".")
+    if parts[0] != PACKAGE:
+        return None
+    path = source.joinpath(*parts)
+    if path.is_dir():
+        return path / "__init__.py" if (path / "__init__.py").exists() else None
+    path = path.with_suffix(".py")
+    return path if path.exists() else None
+
+
+def _imported_names(tree: ast.AST, module: str, is_package: bool) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".") if is_package else module.split(".")[:-1]
+                parts = parts[: len(parts) - node.level + 1]
+                base = ".".join([*parts, base] if base else parts)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source: str | Path) -> dict[str, ast.AST]:
+    """Return the parsed files that a script and some modules import from the package, directly or indirectly.
+
+    Parameters
+    ----------
+    script : path
+        A Python file outside the package.
+    modules : tuple of str
+        Modules that the script loads by name.
+    source : path
+        The folder that holds the package.
+
+    Returns
+    -------
+    dict
+        Syntax trees by module name; the script's own is under its file name.
+
+    """
+    source = Path(source)
+    script = Path(script)
+    trees: dict[str, ast.AST] = {}
+    queue: list[tuple[str, Path]] = [(script.name, script)]
+    for name in modules:
+        path = _module_file(name, source)
+        if path is None:
+            msg = f"module {name} has no file under {source}"
+            raise ValueError(msg)
+        queue.append((name, path))
+    while queue:
+        name, path = queue.pop()
+        if name in trees:
+            continue
+        tree = trees[name] = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        imported = _imported_names(tree, name, path.name == "__init__.py")
+        # A package's __init__ runs before its modules do.
+        parents = [".".join(item.split(".")[:n]) for item in imported for n in range(1, item.count(".") + 1)]
+        for item in {*imported, *parents} - OPEN_MODULES:
+            found = _module_file(item, source)
+            if found is not None and item not in trees:
+                queue.append((item, found))
+    return trees
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.body:
+            first = node.body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def code_digest(script: str | Path, modules: tuple[str, ...] = (), *, source: str | Path) -> str:
+    """Return a digest of the code that a job runs: its script and what that imports from the package.
+
+    It changes with the code and with nothing else: comments, docstrings and layout do not count, nor does any
+    modification time. A rule carries it in `params`, so that an edit reruns exactly the jobs that use the edited
+    module. Arguments as in `import_closure`.
+    """
+    digest = hashlib.sha256()
+    for name, tree in sorted(import_closure(script, modules, source=source).items()):
+        digest.update(name.encode())
+        digest.update(ast.dump(_without_docstrings(tree)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _common(config: dict, experiment: str) -> dict:
+    block = config["experiments"][experiment]
+    return {
+        "problem": block["problem"],
+        "activation": config["activations"][block["problem"]["activation"]],
+        "initial_law": block["initial_law"],
+        "schedule": block["schedule"],
+    }
+
+
+def simulation_parameters(config: dict, experiment: str, simulation: str) -> dict:
+    """Return everything that decides the numbers of one simulation, and nothing else."""
+    block = config["experiments"][experiment]
+    settings = block["simulate"][simulation]
+    numbers = {key: settings[key] for key in ("method", "step_size", "hyperparameters", "precision", "snapshots")}
+    return {
+        "experiment": experiment,
+        "simulation": simulation,
+        "seed": config["seed"],
+        "neurons": block["neurons"],
+        **_common(config, experiment),
+        "settings": numbers,
+        "iterations": configuration.record_iterations(settings),
+    }
+
+
+def limit_parameters(config: dict, experiment: str, limit: str) -> dict:
+    """Return everything that decides the numbers of one limit equation's solution."""
+    block = config["experiments"][experiment]
+    settings = block["solve"][limit]
+    return {
+        "experiment": experiment,
+        "limit": limit,
+        **_common(config, experiment),
+        "settings": settings,
+        "times": configuration.record_times(block, settings),
+    }
+
+
+def convergence_parameters(config: dict, experiment: str) -> dict:
+    """Return everything that decides the resolution study of one experiment's limit equation."""
+    block = config["experiments"][experiment]
+    solvers = {settings["solver"]: settings for settings in block["solve"].values()}
+    return {
+        "experiment": experiment,
+        **_common(config, experiment),
+        "study": block["convergence"],
+        "courant": solvers.get("finite_volume", {}).get("courant", 0.45),
+        "relative_tolerance": solvers.get("characteristics", {}).get("relative_tolerance", 1e-7),
+    }
+
+
+def job_modules(config: dict, experiment: str, part: str, name: str) -> tuple[str, ...]:
+    """Return the modules that a job loads by name: the optimiser's or the solver's."""
+    settings = config["experiments"][experiment][part][name]
+    if part == "simulate":
+        return (registry.module_name(registry.METHODS, settings["method"]),)
+    return (registry.module_name(registry.SOLVERS, settings["solver"]),)

@@ -1,0 +1,160 @@
+"""Rule analyse_simulation: reduce one simulation to risk bands, histograms and distances to its limit equations."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from meanfield import io
+from meanfield.analysis.distances import empirical, kolmogorov, wasserstein
+from meanfield.analysis.intervals import mean_interval
+from meanfield.analysis.solutions import histogram_at, law_at, records_at
+from meanfield.logs import logged_to
+from meanfield.problems.factory import make_problem
+from meanfield.provenance import stamp
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def analyse(
+    runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, str], settings: dict, parameters: dict
+) -> xr.Dataset:
+    """Return the analysed dataset of one simulation.
+
+    Parameters
+    ----------
+    runs : xarray.Dataset
+        All replicates.
+    limits, paths : dict
+        Solutions of the limit equations by name, and their files for messages.
+    settings : dict
+        The experiment's block `analyse`.
+    parameters : dict
+        Parameters of the simulation.
+
+    """
+    v = io.variable
+    time = runs["time"].values
+    risk = runs["risk"].values
+    norm = runs["norm"].values
+    replicates, records, _ = norm.shape
+    band = mean_interval(risk)
+    mean_norm = norm.mean(axis=2)
+    norm_band = mean_interval(mean_norm)
+    names = list(limits)
+    index = {name: records_at(limits[name], time, paths[name]) for name in names}
+
+    shape = (len(names), replicates, records)
+    w1, w2, ks = np.empty(shape), np.empty(shape), np.empty(shape)
+    for n, name in enumerate(names):
+        for k in range(records):
+            law = law_at(limits[name], index[name][k])
+            for m in range(replicates):
+                sample = empirical(norm[m, k])
+                w1[n, m, k] = wasserstein(sample, law, 1)
+                w2[n, m, k] = wasserstein(sample, law, 2)
+                ks[n, m, k] = kolmogorov(sample, law)
+    limit_risk = np.array([limits[name]["risk"].values[index[name]] for name in names]).reshape(-1, records)
+    limit_norm = np.array([limits[name]["mean_norm"].values[index[name]] for name in names]).reshape(-1, records)
+    deviation = risk[None] - limit_risk[:, None]
+    late = time >= settings["agreement_from"] * (1 - 1e-9)
+    if not late.any():
+        late[-1] = True
+
+    snapshots = runs["snapshot"].values
+    at = np.searchsorted(runs["iteration"].values, runs["snapshot_iteration"].values)
+    edges = np.linspace(0.0, 1.02 * norm[:, at].max(), settings["histogram_bins"] + 1)
+    widths = np.diff(edges)
+    histogram = np.array(
+        [[np.histogram(norm[m, k], edges)[0] / norm.shape[2] / widths for k in at] for m in range(replicates)]
+    )
+    limit_histogram = np.array([[histogram_at(limits[name], index[name][k], edges) for k in at] for name in names])
+
+    problem = make_problem(parameters["problem"], parameters["activation"])
+    floor_time = time >= settings["floor_from"] * (1 - 1e-9)
+    if not floor_time.any():
+        floor_time[-1] = True
+    late_norm = mean_interval(mean_norm[:, floor_time].mean(axis=1))
+    final = mean_interval(risk[:, -1])
+    return xr.Dataset(
+        {
+            "risk": v("replicate record", risk, "population risk"),
+            "risk_mean": v("record", band.mean, "population risk, mean over replicates"),
+            "risk_low": v("record", band.low, "lower end of the 95 % interval of the mean risk"),
+            "risk_high": v("record", band.high, "upper end of the 95 % interval of the mean risk"),
+            "risk_least": v("record", risk.min(axis=0), "smallest population risk over replicates"),
+            "risk_largest": v("record", risk.max(axis=0), "largest population risk over replicates"),
+            "risk_limit": v("limit record", limit_risk, "population risk of the limit equation"),
+            "mean_norm": v("replicate record", mean_norm, "mean norm"),
+            "mean_norm_mean": v("record", norm_band.mean, "mean norm, mean over replicates"),
+            "mean_norm_low": v("record", norm_band.low, "lower end of the 95 % interval of the mean norm"),
+            "mean_norm_high": v("record", norm_band.high, "upper end of the 95 % interval of the mean norm"),
+            "mean_norm_least": v("record", mean_norm.min(axis=0), "smallest mean norm over replicates"),
+            "mean_norm_largest": v("record", mean_norm.max(axis=0), "largest mean norm over replicates"),
+            "mean_norm_limit": v("limit record", limit_norm, "mean norm of the limit equation"),
+            "wasserstein_1": v("limit replicate record", w1, "Wasserstein-1 distance to the law of the limit"),
+            "wasserstein_2": v("limit replicate record", w2, "Wasserstein-2 distance to the law of the limit"),
+            "kolmogorov": v("limit replicate record", ks, "Kolmogorov distance to the law of the limit"),
+            "risk_deviation_max": v(
+                "limit replicate",
+                np.abs(deviation[..., late]).max(axis=2),
+                f"largest risk deviation from the limit from t = {settings['agreement_from']:g} on",
+            ),
+            "risk_deviation_mean_max": v(
+                "limit",
+                np.abs(deviation.mean(axis=1)[..., late]).max(axis=1),
+                f"largest deviation of the mean risk from the limit from t = {settings['agreement_from']:g} on",
+            ),
+            "kolmogorov_max": v("limit replicate", ks[..., late].max(axis=2), "largest Kolmogorov distance"),
+            "histogram": v("replicate snapshot bin", histogram, "density of the neuron norms"),
+            "histogram_limit": v(
+                "limit snapshot bin",
+                limit_histogram.reshape(len(names), len(at), len(widths)),
+                "density of the law of the norm of the limit, averaged over each bin",
+            ),
+            "edge": v("edge", edges, "boundary of the bins, norm"),
+            "late_norm": v("", late_norm.mean, f"mean norm averaged from t = {settings['floor_from']:g} on"),
+            "late_norm_low": v("", late_norm.low, "lower end of its 95 % interval"),
+            "late_norm_high": v("", late_norm.high, "upper end of its 95 % interval"),
+            "noise_floor": v(
+                "",
+                problem.noise_floor(parameters["settings"]["step_size"]),
+                "norm at which step noise balances the conical drift at zero",
+            ),
+            "final_risk": v("", final.mean, "population risk at the end"),
+            "final_risk_low": v("", final.low, "lower end of its 95 % interval"),
+            "final_risk_high": v("", final.high, "upper end of its 95 % interval"),
+        },
+        coords={
+            "limit": v("limit", np.array(names, dtype=str), "limit equation"),
+            "replicate": runs["replicate"],
+            "iteration": runs["iteration"],
+            "time": runs["time"],
+            "snapshot": v("snapshot", snapshots.astype(str), "name of the snapshot"),
+            "snapshot_iteration": runs["snapshot_iteration"],
+            "snapshot_time": v("snapshot", time[at], "mean-field time of the snapshot"),
+        },
+    )
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        paths = dict(zip(snakemake.params.limits, snakemake.input.limits, strict=True))
+        runs = io.read_dataset(snakemake.input.runs)
+        io.require(runs, snakemake.input.runs, "risk", "norm", "snapshot_iteration")
+        limits = {name: io.read_dataset(path) for name, path in paths.items()}
+        for name, path in paths.items():
+            io.require(limits[name], path, "risk", "mean_norm", "time")
+        parameters = io.parameters(runs)
+        settings = snakemake.params.settings
+        dataset = stamp(
+            analyse(runs, limits, paths, settings, parameters),
+            title=f"Analysis of {parameters['experiment']}/{parameters['simulation']}",
+            summary="Risk with bands, histograms of the norms and distances to the mean-field limit.",
+            rule=snakemake.rule,
+            parameters={"simulation": parameters, "analyse": settings},
+            seed=parameters["seed"],
+            inputs={"runs": snakemake.input.runs, **paths},
+        )
+        io.write_dataset(dataset, snakemake.output.dataset)

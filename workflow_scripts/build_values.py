@@ -1,0 +1,107 @@
+"""Rule build_values: collect the numbers that the report's prose and captions show, from datasets and records."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from meanfield import io, provenance
+from meanfield.logs import logged_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+# Axes that name things; a variable on these alone is a small table and is kept whole.
+NAMES = ("limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell")
+
+
+def numbers(dataset: xr.Dataset) -> dict[str, Any]:
+    """Return the scalars and small tables of an analysed dataset, limits by name."""
+    found: dict[str, Any] = {}
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind not in "fiu" or not set(variable.dims) <= set(NAMES):
+            continue
+        if "limit" in variable.dims:
+            found[name] = {
+                str(limit): _value(dataset[name].sel(limit=limit).values) for limit in dataset["limit"].values
+            }
+        else:
+            found[name] = _value(variable.values)
+    return found
+
+
+def _value(values: np.ndarray) -> Any:
+    return values.item() if values.ndim == 0 else values.tolist()
+
+
+def curves(dataset: xr.Dataset, times: list[float]) -> dict[str, Any]:
+    """Return risk curves at a few times, for tables: the record nearest to each time."""
+    found: dict[str, Any] = {}
+    if "time" not in dataset or dataset["time"].dims != ("record",):
+        return found
+    time = dataset["time"].values
+    times = [t for t in times if t <= time[-1] * (1 + 1e-9)]
+    index = [int(np.abs(time - t).argmin()) for t in times]
+    for name in ("risk_mean", "risk_low", "risk_high", "mean_norm_mean", "risk_limit", "risk", "mean_norm"):
+        if name not in dataset or dataset[name].dims not in (("record",), ("limit", "record")):
+            continue
+        picked = dataset[name].isel(record=index)
+        if "limit" in picked.dims:
+            found[name] = {str(limit): picked.sel(limit=limit).values.tolist() for limit in picked["limit"].values}
+        else:
+            found[name] = picked.values.tolist()
+    return {"time": times, **found}
+
+
+def run_times(folder: Path) -> list[dict[str, Any]]:
+    """Return jobs, total and longest run time [s] and largest memory [MB] per rule, from benchmark files."""
+    rows = []
+    for rule in sorted(path for path in folder.glob("*") if path.is_dir()):
+        seconds, memory = [], []
+        for file in sorted(rule.rglob("*.tsv")):
+            with file.open(encoding="utf-8", newline="") as stream:
+                for row in csv.DictReader(stream, delimiter="\t"):
+                    seconds.append(float(row["s"]))
+                    if row.get("max_rss", "-") not in ("-", "NA", ""):
+                        memory.append(float(row["max_rss"]))
+        if seconds:
+            rows.append(
+                {
+                    "rule": rule.name,
+                    "jobs": len(seconds),
+                    "seconds": sum(seconds),
+                    "longest": max(seconds),
+                    "memory": max(memory, default=None),
+                }
+            )
+    return rows
+
+
+def collect(paths: dict[str, str], config: dict, times: list[float], benchmarks: Path) -> dict[str, Any]:
+    """Return everything that the report shows as a number."""
+    datasets = {name: io.read_dataset(path) for name, path in paths.items()}
+    return {
+        "config": config,
+        "analysis": {name: numbers(dataset) for name, dataset in datasets.items()},
+        "curves": {name: curves(dataset, times) for name, dataset in datasets.items()},
+        "provenance": {
+            "revision": provenance.revision(),
+            "versions": provenance.versions(),
+            "revisions": sorted({dataset.attrs["meanfield_revision"] for dataset in datasets.values()}),
+            "datasets": {name: provenance.sha256(path) for name, path in paths.items()},
+        },
+        "run_times": run_times(benchmarks),
+    }
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        values = collect(
+            dict(zip(snakemake.params.names, snakemake.input.data, strict=True)),
+            snakemake.params.config,
+            snakemake.params.times,
+            Path(snakemake.params.benchmarks),
+        )
+        io.write_json(values, snakemake.output.values)

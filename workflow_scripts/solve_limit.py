@@ -1,0 +1,76 @@
+"""Rule solve_limit: solve one limit equation of an experiment and write the law of the norm over time."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from meanfield import io
+from meanfield.errors import DivergenceError
+from meanfield.limits.characteristics import CharacteristicSolution
+from meanfield.limits.finite_volume import FiniteVolumeSolution
+from meanfield.limits.solution import solve
+from meanfield.logs import logged_to, logger
+from meanfield.provenance import stamp
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def labelled(solution: CharacteristicSolution | FiniteVolumeSolution) -> xr.Dataset:
+    """Return a solution with names and units on every axis; both kinds give atoms (position, mass) over time."""
+    v = io.variable
+    coords = {"time": v("record", solution.time, "mean-field time")}
+    shared = {
+        "risk": v("record", solution.risk, "population risk"),
+        "quadrature_error": v("", solution.quadrature_error, "change of the pair potential with twice the nodes"),
+    }
+    if isinstance(solution, CharacteristicSolution):
+        return xr.Dataset(
+            {
+                **shared,
+                "position": v("record atom", solution.radius, "norm of the atom"),
+                "mass": v("atom", solution.mass, "probability of the atom"),
+                "mean_norm": v("record", solution.radius @ solution.mass, "mean norm"),
+                "evaluations": v("", solution.evaluations, "evaluations of the right-hand side"),
+                "table_error": v("", solution.table_error, "error of the tabulated potentials"),
+            },
+            coords=coords,
+        )
+    centre = (solution.edge[1:] + solution.edge[:-1]) / 2
+    return xr.Dataset(
+        {
+            **shared,
+            "edge": v("edge", solution.edge, "boundary of the cells, norm"),
+            "density": v("record cell", solution.mass / np.diff(solution.edge), "probability per unit of the norm"),
+            "mass_at_zero": v("record", solution.atom, "probability of the norm zero"),
+            "mean_norm": v("record", solution.mass @ centre, "mean norm"),
+            "steps": v("", solution.steps, "time steps"),
+            "mass_error": v("", solution.mass_error, "largest deviation of the total mass from one"),
+        },
+        coords={**coords, "centre": v("cell", centre, "centre of the cell, norm")},
+    )
+
+
+def main(parameters: dict, rule: str, output: str) -> None:
+    """Solve the equation and write its dataset."""
+    name = f"{parameters['experiment']}/{parameters['limit']}"
+    numbers = {key: value for key, value in parameters.items() if key not in ("experiment", "limit")}
+    try:
+        solution = solve(**numbers)
+    except FloatingPointError as error:
+        raise DivergenceError(f"{name}: {error}; likely cause: relative_tolerance or courant is too large") from error
+    logger.info("%s: solved, risk %.6g at t = %g", name, solution.risk[-1], solution.time[-1])
+    dataset = stamp(
+        labelled(solution),
+        title=f"Distributional dynamics {name}",
+        summary="Law of the neuron norm and population risk of the mean-field limit over time.",
+        rule=rule,
+        parameters=parameters,
+    )
+    io.write_dataset(dataset, output)
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        main(snakemake.params.parameters, snakemake.rule, snakemake.output.dataset)
