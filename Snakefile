@@ -5,9 +5,16 @@
 #   snakemake --cores 8 --profile profiles/quick          everything at a small scale, in quick/
 #   snakemake --list                                      what there is
 
+import os
+import sys
+
 from snakemake.utils import min_version
 
 min_version("9.25")
+
+# The package is used from this folder, installed or not, by this file and by every job.
+sys.path.insert(0, os.path.join(workflow.basedir, "src"))
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.getenv("PYTHONPATH")])))
 
 
 configfile: "config.yaml"

@@ -16,6 +16,8 @@ rule analyse_simulation:
         "<logs>/analyse_simulation/{experiment}/{simulation}.log",
     benchmark:
         "<benchmarks>/analyse_simulation/{experiment}/{simulation}.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -38,6 +40,8 @@ rule analyse_limits:
         "<logs>/analyse_limits/{experiment}.log",
     benchmark:
         "<benchmarks>/analyse_limits/{experiment}.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,

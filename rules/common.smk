@@ -1,8 +1,8 @@
 """Validation of the configuration and input functions; no rule lives here."""
 
+import hashlib
+import sys
 from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
 
 from meanfield import config as configuration
 from meanfield import workflow as wf
@@ -13,12 +13,18 @@ ROOT = Path(workflow.basedir)
 SOURCE = ROOT / "src"
 
 
+def refuse(lines):
+    """Stop before any job starts, with the given lines and no traceback."""
+    print(f"error: {lines}", file=sys.stderr)
+    sys.exit(1)
+
+
 def checked(settings):
     """Return the configuration without null entries, or stop with one line per problem."""
     try:
         return configuration.check(settings, ROOT / "schemas/config.schema.yaml")
     except ConfigError as error:
-        raise WorkflowError(str(error)) from None
+        refuse(str(error))
 
 
 config = checked(config)
@@ -135,7 +141,7 @@ def report_items():
 
 for _figure in config["figures"]:
     if not (ROOT / f"workflow_scripts/figures/{_figure}.py").is_file():
-        raise WorkflowError(
+        refuse(
             f"config: figures.{_figure}: its script workflow_scripts/figures/{_figure}.py is missing; "
             f"known figures: {', '.join(sorted(p.stem for p in (ROOT / 'workflow_scripts/figures').glob('*.py')))}"
         )
@@ -145,3 +151,9 @@ def report_sources():
     """Return the report's text: its frame, its sections in the order of their numbers, and the bibliography."""
     sections = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "report/sections").glob("*.typ"))
     return ["report/report.typ", *sections, "report/references.bib"]
+
+
+def rules_digest():
+    """Return a digest of the rules' text, for what draws the workflow itself."""
+    files = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -2,6 +2,7 @@
 #
 # reads   <results>/analysis/, <results>/figures/, report/
 # writes  <results>/report/values.json    every number that the text shows
+#         <results>/report/rule_graph.*   which rule feeds which
 #         <results>/report/report.pdf
 
 
@@ -13,6 +14,8 @@ rule build_values:
         values="<results>/report/values.json",
     log:
         "<logs>/build_values.log",
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -32,11 +35,14 @@ rule build_report:
     input:
         sources=report_sources(),
         figures=collect("<results>/figures/{figure}.svg", figure=config["figures"]),
+        graph="<results>/report/rule_graph.svg",
         values="<results>/report/values.json",
     output:
         report="<results>/report/report.pdf",
     log:
         "<logs>/build_report.log",
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -45,3 +51,38 @@ rule build_report:
         code=code("build_report.py"),
     script:
         "../workflow_scripts/build_report.py"
+
+
+rule draw_rule_graph:
+    """Draw which rule feeds which."""
+    input:
+        style="styles/report.mplstyle",
+    output:
+        svg="<results>/report/rule_graph.svg",
+        png="<results>/report/rule_graph.png",
+    log:
+        "<logs>/draw_rule_graph.log",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        code=code("draw_rule_graph.py"),
+        rules=rules_digest(),
+    script:
+        "../workflow_scripts/draw_rule_graph.py"
+
+
+rule gallery:
+    """Copy the figures and the rule graph to the pictures of the README."""
+    input:
+        figures=collect("<results>/figures/{figure}.png", figure=config["figures"]),
+        graph="<results>/report/rule_graph.png",
+    log:
+        "<logs>/gallery.log",
+    conda:
+        "../envs/environment.yaml"
+    shell:
+        "mkdir -p docs/gallery && cp {input.figures} {input.graph} docs/gallery/ 2> {log}"

@@ -15,6 +15,8 @@ rule simulate_replicates:
         "<logs>/simulate_replicates/{experiment}/{simulation}/{chunk}.log",
     benchmark:
         "<benchmarks>/simulate_replicates/{experiment}/{simulation}/{chunk}.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -37,6 +39,8 @@ rule gather_replicates:
         "<logs>/gather_replicates/{experiment}/{simulation}.log",
     benchmark:
         "<benchmarks>/gather_replicates/{experiment}/{simulation}.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,

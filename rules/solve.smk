@@ -13,6 +13,8 @@ rule solve_limit:
         "<logs>/solve_limit/{experiment}/{limit}.log",
     benchmark:
         "<benchmarks>/solve_limit/{experiment}/{limit}.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -32,6 +34,8 @@ rule solve_convergence:
         "<logs>/solve_convergence/{experiment}.log",
     benchmark:
         "<benchmarks>/solve_convergence/{experiment}.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,

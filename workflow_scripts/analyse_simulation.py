@@ -122,6 +122,7 @@ def analyse(
                 problem.noise_floor(parameters["settings"]["step_size"]),
                 "norm at which step noise balances the conical drift at zero",
             ),
+            "final_risk_each": v("replicate", risk[:, -1], "population risk at the end of each run"),
             "final_risk": v("", final.mean, "population risk at the end"),
             "final_risk_low": v("", final.low, "lower end of its 95 % interval"),
             "final_risk_high": v("", final.high, "upper end of its 95 % interval"),

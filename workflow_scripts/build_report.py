@@ -62,7 +62,7 @@ if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
         typeset(
             list(snakemake.input.sources),
-            list(snakemake.input.figures),
+            [*snakemake.input.figures, snakemake.input.graph],
             snakemake.input.values,
             snakemake.output.report,
         )

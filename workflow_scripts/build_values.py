@@ -37,13 +37,12 @@ def _value(values: np.ndarray) -> Any:
 
 
 def curves(dataset: xr.Dataset, times: list[float]) -> dict[str, Any]:
-    """Return risk curves at a few times, for tables: the record nearest to each time."""
+    """Return risk curves at a few times, for tables: the records nearest to them."""
     found: dict[str, Any] = {}
     if "time" not in dataset or dataset["time"].dims != ("record",):
         return found
     time = dataset["time"].values
-    times = [t for t in times if t <= time[-1] * (1 + 1e-9)]
-    index = [int(np.abs(time - t).argmin()) for t in times]
+    index = [int(np.abs(time - t).argmin()) for t in times if t <= time[-1] * (1 + 1e-9)]
     for name in ("risk_mean", "risk_low", "risk_high", "mean_norm_mean", "risk_limit", "risk", "mean_norm"):
         if name not in dataset or dataset[name].dims not in (("record",), ("limit", "record")):
             continue
@@ -52,7 +51,7 @@ def curves(dataset: xr.Dataset, times: list[float]) -> dict[str, Any]:
             found[name] = {str(limit): picked.sel(limit=limit).values.tolist() for limit in picked["limit"].values}
         else:
             found[name] = picked.values.tolist()
-    return {"time": times, **found}
+    return {"time": time[index].tolist(), **found}
 
 
 def run_times(folder: Path) -> list[dict[str, Any]]:

@@ -7,25 +7,27 @@ import xarray as xr
 
 from meanfield import io
 from meanfield.errors import DivergenceError
-from meanfield.limits.characteristics import CharacteristicSolution
-from meanfield.limits.finite_volume import FiniteVolumeSolution
 from meanfield.limits.solution import solve
 from meanfield.logs import logged_to, logger
 from meanfield.provenance import stamp
 
 if TYPE_CHECKING:
+    # The digest of the job's code must not follow these; see meanfield.workflow.
     from snakemake.iocontainers import snakemake
 
+    from meanfield.limits.characteristics import CharacteristicSolution
+    from meanfield.limits.finite_volume import FiniteVolumeSolution
 
-def labelled(solution: CharacteristicSolution | FiniteVolumeSolution) -> xr.Dataset:
-    """Return a solution with names and units on every axis; both kinds give atoms (position, mass) over time."""
+
+def labelled(solution: "CharacteristicSolution | FiniteVolumeSolution") -> xr.Dataset:
+    """Return a solution, of atoms or of cells, with names and units on every axis."""
     v = io.variable
     coords = {"time": v("record", solution.time, "mean-field time")}
     shared = {
         "risk": v("record", solution.risk, "population risk"),
         "quadrature_error": v("", solution.quadrature_error, "change of the pair potential with twice the nodes"),
     }
-    if isinstance(solution, CharacteristicSolution):
+    if hasattr(solution, "radius"):  # atoms; the solvers' modules stay unimported, so that each reruns its own jobs
         return xr.Dataset(
             {
                 **shared,

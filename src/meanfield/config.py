@@ -5,6 +5,7 @@ Every problem is reported as one line that names the key, what was found and wha
 
 import dataclasses
 import difflib
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import yaml
 
 from meanfield import registry
 from meanfield.errors import ConfigError
-import itertools
 
 RESERVED = ("limits", "convergence")
 # Longest mean-field time that a simulation may cover; longer runs are surely a slip in step size or iterations.
@@ -242,29 +242,85 @@ def _data_problems(config: dict, key: str, item: str) -> list[str]:
 
 
 def record_iterations(simulation: dict) -> list[int]:
-    """Return the iterations at which a run is recorded: 0, log-spaced ones, the snapshots and the last."""
+    """Return the iterations at which a run is recorded.
+
+    They are 0, log-spaced ones, the round numbers 1, 2, …, 9 times powers of ten, the snapshots, and the last.
+    """
     last = simulation["iterations"]
-    count = math.ceil(math.log10(max(last, 1)) * simulation["records_per_decade"]) + 1
-    spaced = np.rint(np.logspace(0, math.log10(last), max(count, 2))).astype(int) if last > 1 else np.array([1])
-    return sorted({0, last, *simulation["snapshots"].values(), *(int(k) for k in spaced if k <= last)})
+    count = math.ceil(math.log10(last) * simulation["records_per_decade"]) + 1
+    spaced = np.rint(np.logspace(0, math.log10(last), max(count, 2))).astype(int)
+    decades = range(len(str(last)))
+    round_ones = {m * 10**n for n in decades for m in range(1, 10)}
+    wanted = {0, last, *simulation["snapshots"].values(), *(int(k) for k in spaced), *round_ones}
+    return sorted(k for k in wanted if k <= last)
 
 
 def record_times(experiment: dict, limit: dict) -> list[float]:
-    """Return the times at which a limit equation is recorded: those of every simulation, and its own log grid."""
-    horizon = limit["horizon"]
-    times = {0.0, float(horizon)}
-    per_decade = limit["records_per_decade"]
-    own = np.logspace(math.log10(horizon) - 4, math.log10(horizon), 4 * per_decade + 1)
-    times.update(float(t) for t in own[:-1])
+    """Return the times at which a limit equation is recorded: those of every simulation, and a log grid of its own.
+
+    The own grid spans four decades up to the horizon, with the round numbers in it.
+    """
+    horizon = float(limit["horizon"])
+    start = math.log10(horizon) - 4
+    own = np.logspace(start, math.log10(horizon), 4 * limit["records_per_decade"] + 1)
+    decades = range(math.floor(start), math.ceil(math.log10(horizon)) + 1)
+    round_ones = {float(f"{m}e{n}") for n in decades for m in range(1, 10)}
+    times = {0.0, horizon, *(float(t) for t in own[:-1]), *(t for t in round_ones if t >= own[0])}
     for simulation in experiment["simulate"].values():
         times.update(k * simulation["step_size"] for k in record_iterations(simulation))
-    return sorted(t for t in times if t <= horizon * (1 + 1e-9))
+    kept = sorted(t for t in times if t <= horizon * (1 + 1e-9))
+    # Times that differ by rounding alone are one time.
+    return [t for n, t in enumerate(kept) if n == 0 or t - kept[n - 1] > 1e-12 * t]
 
 
 def chunks(simulation: dict, replicates_per_job: int) -> list[range]:
     """Return the replicates of each job."""
     total = simulation["replicates"]
     return [range(first, min(first + replicates_per_job, total)) for first in range(0, total, replicates_per_job)]
+
+
+# -- the parameter page ---------------------------------------------------------------------------------------------
+
+
+def parameter_page(schema: str | Path) -> str:
+    """Return the documentation of every key as Markdown, rendered from the schema."""
+    root = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    lines = [
+        "# Parameters",
+        "",
+        "Rendered from `schemas/config.schema.yaml` by `python -m meanfield parameters`; a test keeps it current.",
+        "`<name>` stands for a name of your choice.",
+        "",
+        "| key | type | allowed | meaning [unit] |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{key}` | {kind} | {bounds} | {text} |" for key, kind, bounds, text in _parameters(root, root, "")]
+    return "\n".join(lines) + "\n"
+
+
+def _parameters(block: dict | bool, root: dict, key: str):
+    if not isinstance(block, dict):
+        return
+    if "$ref" in block:
+        block = {**root["$defs"][block["$ref"].rsplit("/", 1)[-1]], **{k: v for k, v in block.items() if k != "$ref"}}
+    if key:
+        kind = block.get("type", "choice" if "enum" in block else "")
+        if kind == "array" and isinstance(block.get("items"), dict):
+            kind = f"list of {block['items'].get('type', '')}"
+        yield key, kind, _bounds(block), block.get("description", "").replace("|", "/")
+    for part in (block, block.get("then", {}), block.get("else", {})):
+        for name, inner in part.get("properties", {}).items():
+            if inner is not True:
+                yield from _parameters(inner, root, f"{key}.{name}" if key else name)
+    if isinstance(block.get("additionalProperties"), dict):
+        yield from _parameters(block["additionalProperties"], root, f"{key}.<name>")
+
+
+def _bounds(block: dict) -> str:
+    if "enum" in block:
+        return ", ".join(f"`{item}`" for item in block["enum"])
+    words = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    return ", ".join(f"{sign} {block[word]:g}" for word, sign in words.items() if word in block)
 
 
 # -- words ----------------------------------------------------------------------------------------------------------

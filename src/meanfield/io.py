@@ -36,7 +36,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno in errno.errorcode else str(error)
         raise DataError(f"{path}: cannot be written: {reason}") from error

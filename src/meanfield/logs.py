@@ -78,7 +78,8 @@ class Progress:
         self.interval = interval
         self.done = 0
         self._lock = threading.Lock()
-        self._start = self._last = time.monotonic()
+        self._counted = 0
+        self._begin = self._start = self._last = time.monotonic()
         under_workflow = bool(logging.getLogger().handlers)
         self._bar = None
         if sys.stderr.isatty() and not under_workflow:
@@ -87,14 +88,17 @@ class Progress:
     def __call__(self, iterations: int) -> None:
         """Count iterations that are done; safe to call from several threads."""
         with self._lock:
+            if self._counted == 0:  # the clock starts with the first news: compiling is no part of the rate
+                self._start = time.monotonic()
+                self._counted = max(self.done + iterations, 1)
             self.done += iterations
             if self._bar is not None:
                 self._bar.update(iterations)
                 return
             now = time.monotonic()
-            if now - self._last >= self.interval and self.done < self.total:
+            if now - self._last >= self.interval and self._counted < self.done < self.total:
                 self._last = now
-                rate = self.done / (now - self._start)
+                rate = (self.done - self._counted) / max(now - self._start, 1e-9)
                 logger.info(
                     "%s: %d of %d iterations (%.0f %%), %.3g per second, %.0f s left",
                     self.label, self.done, self.total, 100 * self.done / self.total, rate,
@@ -106,7 +110,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             return
-        seconds = max(time.monotonic() - self._start, 1e-9)
+        seconds = max(time.monotonic() - self._begin, 1e-9)
         logger.info(
             "%s: %d iterations in %.1f s, %.3g per second",
             self.label,

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from meanfield import config as configuration
@@ -24,9 +25,19 @@ def _module_file(name: str, source: Path) -> Path | None:
     return path if path.exists() else None
 
 
+def _walk_run(tree: ast.AST) -> Iterator[ast.AST]:
+    # Every node but those under `if TYPE_CHECKING:`, which never run.
+    queue = [tree]
+    while queue:
+        node = queue.pop()
+        yield node
+        typing_only = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        queue += node.orelse if typing_only else ast.iter_child_nodes(node)
+
+
 def _imported_names(tree: ast.AST, module: str, is_package: bool) -> list[str]:
     names = []
-    for node in ast.walk(tree):
+    for node in _walk_run(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

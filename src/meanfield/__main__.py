@@ -1,0 +1,100 @@
+"""The command line: `python -m meanfield check | run | parameters`.
+
+The workflow does not go through here; this is for trying one simulation in a terminal, with a progress bar.
+Run it in the project's folder.
+"""
+
+import argparse
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+from meanfield import config as configuration
+from meanfield import workflow
+from meanfield.errors import ConfigError, DataError, UserError
+
+CONFIG = Path("config.yaml")
+SCHEMA = Path("schemas/config.schema.yaml")
+SCRIPT = Path("workflow_scripts/simulate_replicates.py")
+
+
+def _load(overlays: list[str]) -> dict:
+    for path in (CONFIG, SCHEMA):
+        if not path.is_file():
+            raise DataError(f"{path}: no such file here; run this in the project's folder")
+    return configuration.load_config(CONFIG, overlays, schema=SCHEMA)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    config = _load(arguments.configfile)
+    print(f"config: fine ({len(config['experiments'])} experiments, {len(config['figures'])} figures)")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    config = _load(arguments.configfile)
+    experiments = config["experiments"]
+    if arguments.experiment not in experiments:
+        raise ConfigError(f"experiment {arguments.experiment!r} is unknown; known: {', '.join(experiments)}")
+    known = experiments[arguments.experiment]["simulate"]
+    if arguments.simulation not in known:
+        raise ConfigError(
+            f"simulation {arguments.simulation!r} of {arguments.experiment} is unknown; known: {', '.join(known)}"
+        )
+    spec = importlib.util.spec_from_file_location("simulate_replicates", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    parameters = workflow.simulation_parameters(config, arguments.experiment, arguments.simulation)
+    replicates = arguments.replicates or known[arguments.simulation]["replicates"]
+    output = arguments.output or f"{arguments.experiment}_{arguments.simulation}.nc"
+    script.main(parameters, range(replicates), arguments.threads, "command line", output)
+    print(f"written: {output}")
+
+
+def _parameters(arguments: argparse.Namespace) -> None:
+    print(configuration.parameter_page(SCHEMA), end="")
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} found, a whole number of at least 1 needed")
+    return number
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m meanfield", description="Mean-field limits: single runs.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="check config.yaml and overlays")
+    parameters = commands.add_parser("parameters", help="print the page of all parameters, as Markdown")
+    run = commands.add_parser("run", help="run one simulation in the terminal and write its dataset")
+    run.add_argument("experiment")
+    run.add_argument("simulation")
+    run.add_argument("--output", "-o", help="netCDF file to write [EXPERIMENT_SIMULATION.nc]")
+    run.add_argument("--replicates", type=_positive, help="number of replicates [that of the configuration]")
+    run.add_argument("--threads", type=_positive, default=1, help="replicates run at once [1]")
+    parameters.set_defaults(action=_parameters)
+    for command, action in ((check, _check), (run, _run)):
+        command.add_argument("--configfile", nargs="+", default=[], help="overlays of config.yaml")
+        command.set_defaults(action=action)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[])
+    logging.getLogger("meanfield").setLevel(logging.INFO)
+    if not sys.stderr.isatty():
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logging.getLogger("meanfield").addHandler(handler)
+    try:
+        arguments.action(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

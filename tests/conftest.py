@@ -1,0 +1,91 @@
+"""Copies of the project to run in: the tests never touch the working copy's results."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ROOT / "tests" / "tiny.yaml"
+
+
+class Project:
+    """A copy of the project, with the snakemake of this environment."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        files = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout.splitlines()  # fmt: skip
+        for name in files:
+            source = ROOT / name
+            if source.is_file():
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+        self.overlays = ["tests/tiny.yaml"]
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def command(self, *arguments: str, cores: int = 2) -> list[str]:
+        # A list-valued option must not swallow the targets: it comes last but one, closed by --cores.
+        overlays = ["--configfile", *self.overlays] if self.overlays else []
+        return [sys.executable, "-m", "snakemake", *arguments, *overlays, "--cores", str(cores)]
+
+    def run(self, *arguments: str, cores: int = 2, check: bool = True, **options) -> subprocess.CompletedProcess:
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        done = subprocess.run(
+            self.command(*arguments, cores=cores),
+            cwd=self.folder, capture_output=True, text=True, timeout=900, env=environment, check=False, **options,
+        )  # fmt: skip
+        if check and done.returncode:
+            pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+        return done
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Return how many jobs of each rule a dry run plans."""
+        text = self.run("--dry-run", *arguments).stdout
+        if "Job stats:" not in text:
+            return {}
+        rows = text.split("Job stats:")[1].split("\n\n")[0].splitlines()
+        counts = {}
+        for row in rows:
+            parts = row.split()
+            if len(parts) == 2 and parts[1].isdigit() and parts[0] != "total":
+                counts[parts[0]] = int(parts[1])
+        return counts
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        file = self.path(name)
+        text = file.read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {name}"
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh copy of the project with the tiny scale."""
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny scale, built once on two cores; tests only read it, or copy it."""
+    copy = Project(tmp_path_factory.mktemp("built") / "project")
+    copy.run()
+    return copy
+
+
+@pytest.fixture
+def rebuilt(built: Project, tmp_path: Path) -> Project:
+    """A private copy of the built project, to edit and to damage."""
+    shutil.copytree(built.folder, tmp_path / "project", symlinks=True)
+    copy = object.__new__(Project)
+    copy.folder = tmp_path / "project"
+    copy.overlays = list(built.overlays)
+    return copy

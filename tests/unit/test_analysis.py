@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from meanfield.analysis.distances import empirical, kolmogorov, wasserstein, weighted
+from meanfield.analysis.intervals import mean_interval
+from meanfield.analysis.solutions import histogram_at, law_at, records_at
+from meanfield.errors import DataError
+
+
+def test_two_points_by_hand():
+    a, b = weighted(np.array([0.0, 4.0]), np.array([0.75, 0.25])), empirical(np.array([1.0, 1.0]))
+    # Three quarters move by 1 and one quarter by 3; the distribution functions differ most, by 3/4, below 1.
+    assert wasserstein(a, b, 1) == pytest.approx(1.5, abs=1e-15)
+    assert wasserstein(a, b, 2) == pytest.approx(np.sqrt(0.75 + 0.25 * 9), abs=1e-15)
+    assert kolmogorov(a, b) == pytest.approx(0.75, abs=1e-15)
+
+
+def test_distances_agree_with_scipy_on_samples():
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal(301), rng.standard_normal(170) + 0.3
+    assert wasserstein(empirical(x), empirical(y), 1) == pytest.approx(stats.wasserstein_distance(x, y), abs=1e-12)
+    assert kolmogorov(empirical(x), empirical(y)) == pytest.approx(stats.ks_2samp(x, y).statistic, abs=1e-12)
+
+
+def test_weighted_laws_agree_with_scipy():
+    rng = np.random.default_rng(2)
+    x, y, p, q = rng.random(40), rng.random(60), rng.random(40), rng.random(60)
+    assert wasserstein(weighted(x, p), weighted(y, q), 1) == pytest.approx(
+        stats.wasserstein_distance(x, y, p, q), abs=1e-12
+    )
+
+
+def test_a_shift_moves_every_distance_by_itself():
+    x = np.random.default_rng(3).standard_normal(100)
+    for order in (1, 2):
+        assert wasserstein(empirical(x), empirical(x + 0.7), order) == pytest.approx(0.7, abs=1e-12)
+        assert wasserstein(empirical(x), empirical(x), order) == 0
+
+
+def test_quantile_atoms_against_a_sample_of_the_same_law_fall_with_its_size():
+    atoms = weighted(stats.norm.ppf((np.arange(2000) + 0.5) / 2000), np.ones(2000))
+    rng = np.random.default_rng(4)
+    sizes = np.array([100, 400, 1600, 6400])
+    means = [np.mean([wasserstein(empirical(rng.standard_normal(n)), atoms, 1) for _ in range(30)]) for n in sizes]
+    slope = np.polyfit(np.log(sizes), np.log(means), 1)[0]
+    assert -0.6 < slope < -0.4  # N^(-1/2)
+
+
+def test_interval_of_three_numbers_by_hand():
+    interval = mean_interval(np.array([1.0, 2.0, 6.0]))
+    # Mean 3, standard deviation sqrt(7), t quantile 4.302652730 at two degrees of freedom.
+    half = 4.302652730 * np.sqrt(7.0 / 3.0)
+    assert interval.mean == 3
+    assert interval.low == pytest.approx(3 - half, abs=1e-7)
+    assert interval.high == pytest.approx(3 + half, abs=1e-7)
+
+
+def test_one_replicate_has_no_interval():
+    interval = mean_interval(np.array([[1.0, 2.0]]))
+    assert interval.mean.tolist() == [1, 2]
+    assert np.isnan(interval.low).all()
+    assert np.isnan(interval.high).all()
+
+
+def test_intervals_cover_the_mean_as_often_as_they_say():
+    rng = np.random.default_rng(5)
+    interval = mean_interval(rng.standard_normal((4, 20000)))
+    covered = ((interval.low < 0) & (interval.high > 0)).mean()
+    assert covered == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 20000))
+
+
+VOLUME = xr.Dataset(
+    {
+        "edge": ("edge", [0.0, 1.0, 2.0]),
+        "density": (("record", "cell"), [[0.5, 0.25], [0.2, 0.6]]),
+        "mass_at_zero": ("record", [0.25, 0.2]),
+        "time": ("record", [0.0, 1.0]),
+    },
+    coords={"centre": ("cell", [0.5, 1.5])},
+)
+
+
+def test_cells_and_the_atom_at_zero_make_a_law():
+    law = law_at(VOLUME, 0)
+    assert law.position.tolist() == [0.0, 0.5, 1.5]
+    assert law.mass.tolist() == [0.25, 0.5, 0.25]
+
+
+def test_histogram_of_cells_spreads_their_mass_and_keeps_the_atom_in_the_first_bin():
+    edges = np.array([0.0, 0.5, 2.0])
+    density = histogram_at(VOLUME, 0, edges)
+    # First bin: the atom 0.25 and half of the first cell; second: the rest.
+    assert density == pytest.approx([0.5 / 0.5, 0.5 / 1.5], abs=1e-15)
+
+
+def test_records_are_found_by_time_and_a_missing_one_is_named():
+    assert records_at(VOLUME, np.array([1.0, 0.0]), "x.nc").tolist() == [1, 0]
+    with pytest.raises(DataError, match=r"x\.nc: has no record at t = 0\.5"):
+        records_at(VOLUME, np.array([0.5]), "x.nc")

@@ -1,0 +1,154 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from meanfield import io
+from meanfield.errors import DataError
+from meanfield.provenance import stamp
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def dataset(n=50):
+    values = np.random.default_rng(0).standard_normal((n, 20))
+    return stamp(
+        xr.Dataset({"risk": io.variable("record neuron", values, "population risk")}),
+        title="t", summary="s", rule="r", parameters={"b": 2, "a": [1.5, None]}, seed=2**63,
+    )  # fmt: skip
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    file = tmp_path / "deep/er/x.nc"
+    io.write_dataset(dataset(), file)
+    back = io.read_dataset(file)
+    xr.testing.assert_identical(back["risk"], dataset()["risk"])
+    assert io.parameters(back) == {"a": [1.5, None], "b": 2}
+    assert back.attrs["meanfield_seed"] == str(2**63)
+
+
+def test_two_writes_give_the_same_bytes(tmp_path):
+    for name in ("a.nc", "b.nc"):
+        io.write_dataset(dataset(), tmp_path / name)
+    assert (tmp_path / "a.nc").read_bytes() == (tmp_path / "b.nc").read_bytes()
+
+
+def test_a_dataset_without_provenance_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="not stamped"):
+        io.write_dataset(xr.Dataset(), tmp_path / "x.nc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_exception_leaves_neither_the_file_nor_a_temporary_one(tmp_path):
+    with pytest.raises(ZeroDivisionError), io.atomic(tmp_path / "x.txt") as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        _ = 1 / 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    file = tmp_path / "x.txt"
+    io.write_text("old", file)
+    with pytest.raises(ZeroDivisionError), io.atomic(file) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+        raise ZeroDivisionError
+    assert file.read_text(encoding="utf-8") == "old"
+
+
+def test_left_overs_of_a_killed_job_are_removed_by_the_next(tmp_path):
+    (tmp_path / ".x.txt.123.tmp").write_text("half", encoding="utf-8")
+    io.write_text("whole", tmp_path / "x.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"nothing\.nc: no such file"):
+        io.read_dataset(tmp_path / "nothing.nc")
+
+
+def test_a_foreign_file_is_refused(tmp_path):
+    xr.Dataset({"x": ("n", [1.0])}).to_netcdf(tmp_path / "x.nc")
+    with pytest.raises(DataError, match="not a dataset of this project"):
+        io.read_dataset(tmp_path / "x.nc")
+
+
+def test_a_missing_variable_is_named(tmp_path):
+    io.write_dataset(dataset(), tmp_path / "x.nc")
+    with pytest.raises(DataError, match="variable 'norm' is missing"):
+        io.require(io.read_dataset(tmp_path / "x.nc"), tmp_path / "x.nc", "risk", "norm")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 2000, -1])
+def test_a_truncated_file_is_refused_in_one_line(tmp_path, keep):
+    file = tmp_path / "x.nc"
+    io.write_dataset(dataset(), file)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"x\.nc: not a readable netCDF file") as caught:
+        io.read_dataset(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_bit_in_the_data_is_seen(tmp_path):
+    file = tmp_path / "x.nc"
+    io.write_dataset(dataset(2000), file)
+    whole = bytearray(file.read_bytes())
+    middle = len(whole) // 2  # well inside the one large chunk
+    whole[middle] ^= 0b1000
+    file.write_bytes(whole)
+    with pytest.raises(DataError, match="damaged"):
+        io.read_dataset(file)
+
+
+def test_a_path_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match=r"file/x\.nc: cannot be written: (Not a directory|File exists)"):
+        io.write_dataset(dataset(), tmp_path / "file" / "x.nc")
+
+
+LIMITED = """
+import resource, signal, sys
+sys.path.insert(0, {tests!r})
+from test_io import dataset
+from meanfield import io
+from meanfield.errors import DataError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    io.write_dataset(dataset(5000), sys.argv[1])
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX feature")
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    # The limit on the file size stops the write in the middle, as a full disk does.
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED.format(tests=str(ROOT / "tests/unit")), str(tmp_path / "x.nc")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "x.nc: cannot be written" in done.stdout, done.stderr[-2000:]
+    assert len(done.stdout.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def read_only_folder():
+    folder = os.environ.get("MEANFIELD_READ_ONLY_FOLDER", "/proc/self")
+    return Path(folder) if Path(folder).is_dir() else None
+
+
+@pytest.mark.skipif(read_only_folder() is None, reason="no read-only folder on this system")
+def test_a_read_only_folder_is_named():
+    with pytest.raises(DataError, match=r"x\.nc: cannot be written"):
+        io.write_dataset(dataset(), read_only_folder() / "x.nc")
+
+
+def test_json_has_no_words_that_json_lacks(tmp_path):
+    io.write_json({"b": np.float64("nan"), "a": np.arange(2), "c": {1: np.bool_(True)}}, tmp_path / "x.json")
+    assert (tmp_path / "x.json").read_text(encoding="utf-8").split() == (
+        ["{", '"a":', "[", "0,", "1", "],", '"b":', "null,", '"c":', "{", '"1":', "true", "}", "}"]
+    )

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from meanfield.errors import DivergenceError
+from meanfield.kernels.block_sgd import block_size
+from meanfield.kernels.reference import sequential_sgd
+from meanfield.limits.schedule import Schedule
+from meanfield.logs import Progress
+from meanfield.problems.factory import make_problem
+from meanfield.problems.isotropic import RadialLaw
+from meanfield.simulation import simulate
+
+RAMP = {
+    "kind": "piecewise_linear", "knots": [0.5, 1.5], "values": [-2.5, 7.5], "left_slope": 0.0, "right_slope": 0.0,
+}  # fmt: skip
+RELU = {"kind": "piecewise_linear", "knots": [0.0], "values": [0.0], "left_slope": 0.0, "right_slope": 1.0}
+
+
+def run(**changes):
+    settings = {
+        "method": "sgd", "step_size": 1e-3, "hyperparameters": {}, "precision": "float64",
+        "snapshots": {"early": 5, "final": 200},
+    }  # fmt: skip
+    arguments = {
+        "experiment": "test", "simulation": "sgd", "seed": 7,
+        "problem": {"kind": "isotropic_gaussians", "dimension": 6, "separation": 0.5},
+        "activation": RAMP, "neurons": 20, "initial_law": {"kind": "gaussian", "scale": 0.8},
+        "schedule": {"coefficient": 1.0, "exponent": 0.0}, "settings": settings,
+        "iterations": [0, 1, 5, 37, 200], "replicates": range(2),
+    }  # fmt: skip
+    settings.update(changes.pop("settings", {}))
+    arguments.update(changes)
+    return simulate(**arguments)
+
+
+def test_a_run_is_the_sequential_run_on_the_same_samples():
+    runs = run(schedule={"coefficient": 0.5, "exponent": -0.25})
+    problem = make_problem({"dimension": 6, "separation": 0.5}, RAMP)
+    start = RadialLaw("gaussian", 0.8).sample(20, 6, 7, "test", 1)
+    inputs, targets = problem.samples(7, "test", 1, 0, 200)
+    steps = Schedule(0.5, -0.25).step_sizes(1e-3, 0, 200)
+    assert steps[0] == pytest.approx(1e-3 * 0.5 * 1e-3**-0.25, rel=1e-14)
+    last = sequential_sgd(start, inputs, targets, steps, problem.activation, problem.activation.derivative)
+    moved = np.linalg.norm(last - start)
+    assert moved > 0.1
+    assert np.linalg.norm(runs.weight[1, 1] - last) < 1e-12 * moved
+    assert runs.snapshot == ["early", "final"]
+    assert runs.risk[1, -1] == pytest.approx(problem.risk(last), abs=1e-10)
+    assert runs.norm[1, -1] == pytest.approx(np.linalg.norm(last, axis=1), abs=1e-10)
+
+
+def test_records_start_with_the_initial_state():
+    runs = run()
+    start = RadialLaw("gaussian", 0.8).sample(20, 6, 7, "test", 0)
+    assert (runs.norm[0, 0] == np.linalg.norm(start, axis=1)).all()
+    assert runs.time.tolist() == [0.0, 1e-3, 5e-3, 37e-3, 0.2]
+
+
+def test_what_is_recorded_in_between_changes_no_bit():
+    assert block_size(6) == 16  # 5 and 37 lie inside blocks
+    many, few = run(), run(iterations=[5, 200])
+    assert (many.weight == few.weight).all()
+
+
+def test_a_replicate_is_the_same_alone_and_among_threads():
+    together = run(replicates=range(4), threads=2)
+    for replicate in range(4):
+        alone = run(replicates=range(replicate, replicate + 1))
+        assert (alone.weight[0] == together.weight[replicate]).all()
+        assert (alone.risk[0] == together.risk[replicate]).all()
+
+
+def test_replicates_seeds_and_experiments_differ():
+    base = run()
+    assert (base.weight[0] != base.weight[1]).all()
+    assert (run(seed=8).weight != base.weight).all()
+    assert (run(experiment="other").weight != base.weight).all()
+
+
+def test_single_precision_stays_near_double():
+    single, double = run(settings={"precision": "float32"}), run()
+    assert single.weight.dtype == np.float32
+    assert np.abs(single.risk - double.risk).max() < 1e-4  # 200 steps, rounding 6e-8 a step, slope 10
+
+
+def test_divergence_names_experiment_method_iteration_and_cause():
+    with pytest.raises(DivergenceError) as caught:
+        run(activation=RELU, settings={"step_size": 100.0})
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in ("test/sgd", "replicate 0", "sgd diverged", "at iteration", "step_size 100 is too large"):
+        assert word in text
+
+
+def test_a_diverging_run_is_seen_long_before_its_end(monkeypatch):
+    monkeypatch.setattr("meanfield.simulation._UPDATES_BETWEEN_LOOKS", 20 * 6 * 100)
+    with pytest.raises(DivergenceError, match=r"at iteration ([1-9]\d\d|1000) "):
+        run(activation=RELU, settings={"step_size": 100.0, "snapshots": {"final": 10**6}}, iterations=[0, 10**6])
+
+
+def test_progress_counts_every_iteration_and_says_rate_and_time_left(caplog):
+    caplog.set_level("INFO", logger="meanfield")
+    progress = Progress(400, "test", interval=0.0)
+    run(progress=progress)
+    progress.close()
+    assert progress.done == 400
+    assert any("per second" in line and "s left" in line for line in caplog.messages)
+    assert "400 iterations in" in caplog.messages[-1]

@@ -1,0 +1,92 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+from meanfield import workflow
+from meanfield.workflow import code_digest, import_closure
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    package = tmp_path / "src/meanfield/sub"
+    package.mkdir(parents=True)
+    files = {
+        "src/meanfield/__init__.py": "",
+        "src/meanfield/sub/__init__.py": '"""Doc."""',
+        "src/meanfield/a.py": "from meanfield.sub import b\nX = 1\n",
+        "src/meanfield/sub/b.py": "from . import c\n",
+        "src/meanfield/sub/c.py": "import numpy\nY = 2\n",
+        "src/meanfield/unused.py": "Z = 3\n",
+        "script.py": "from meanfield.a import X\nif TYPE_CHECKING:\n    from meanfield import unused\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def digest(tree, modules=()):
+    return code_digest(tree / "script.py", modules, source=tree / "src")
+
+
+def test_the_closure_follows_absolute_and_relative_imports_and_packages(tree):
+    found = set(import_closure(tree / "script.py", source=tree / "src"))
+    assert found == {
+        "script.py", "meanfield", "meanfield.a", "meanfield.sub", "meanfield.sub.b", "meanfield.sub.c",
+    }  # fmt: skip
+
+
+def test_prose_does_not_count_and_code_does(tree):
+    before = digest(tree)
+    file = tree / "src/meanfield/sub/c.py"
+    file.write_text('"""A docstring."""\n\nimport numpy  # a comment\n\n\nY = (\n    2\n)\n', encoding="utf-8")
+    assert digest(tree) == before
+    file.write_text("import numpy\nY = 3\n", encoding="utf-8")
+    assert digest(tree) != before
+
+
+def test_modules_loaded_by_name_count_when_named(tree):
+    before = digest(tree)
+    (tree / "src/meanfield/unused.py").write_text("Z = 4\n", encoding="utf-8")
+    assert digest(tree) == before
+    with_module = digest(tree, ("meanfield.unused",))
+    (tree / "src/meanfield/unused.py").write_text("Z = 5\n", encoding="utf-8")
+    assert digest(tree, ("meanfield.unused",)) != with_module
+
+
+def test_a_module_that_is_not_there_is_refused(tree):
+    with pytest.raises(ValueError, match=r"meanfield\.nowhere has no file"):
+        digest(tree, ("meanfield.nowhere",))
+
+
+def test_a_new_registry_line_changes_no_digest():
+    names = workflow.import_closure(ROOT / "workflow_scripts/simulate_replicates.py", source=ROOT / "src")
+    assert "meanfield.registry" not in names
+    assert "meanfield.simulation" in names
+
+
+def test_limits_and_simulations_share_only_what_both_use():
+    def closure(script, module):
+        return set(import_closure(ROOT / "workflow_scripts" / script, (module,), source=ROOT / "src"))
+
+    simulation = closure("simulate_replicates.py", "meanfield.methods.sgd")
+    volume = closure("solve_limit.py", "meanfield.limits.finite_volume")
+    assert "meanfield.kernels.block_sgd" in simulation
+    assert "meanfield.limits.potentials" not in simulation
+    assert "meanfield.limits.potentials" in volume
+
+
+def test_numerics_know_nothing_of_files():
+    for folder in ("problems", "methods", "kernels", "limits"):
+        for file in (ROOT / "src/meanfield" / folder).glob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    names = [node.module or ""]
+                for name in names:
+                    assert name.split(".")[0] not in ("xarray", "netCDF4", "matplotlib", "snakemake"), file
+                    assert name not in ("meanfield.io", "meanfield.plotting"), file

@@ -1,0 +1,75 @@
+"""Reruns follow content: an edit reruns exactly what uses it."""
+
+import os
+import time
+
+
+def test_a_comment_in_a_costly_module_reruns_nothing(rebuilt):
+    for module in ("kernels/block_sgd.py", "kernels/streams.py", "limits/potentials.py", "problems/isotropic.py"):
+        file = rebuilt.path(f"src/meanfield/{module}")
+        file.write_text(file.read_text(encoding="utf-8") + "\n# a remark\n", encoding="utf-8")
+    rebuilt.edit("src/meanfield/kernels/reference.py", '"""Sequential', '"""Plain sequential')
+    assert rebuilt.planned() == {}
+
+
+def test_touching_every_file_reruns_nothing(rebuilt):
+    later = time.time() + 100
+    for path in [*rebuilt.folder.glob("**/*.py"), *rebuilt.folder.glob("**/*.smk"), rebuilt.path("Snakefile")]:
+        os.utime(path, (later, later))
+    for path in rebuilt.path("results/simulations").rglob("*.nc"):
+        os.utime(path, (later, later))
+    assert rebuilt.planned() == {}
+
+
+def test_an_edited_kernel_reruns_the_simulations_and_not_the_limits(rebuilt):
+    rebuilt.edit("src/meanfield/kernels/streams.py", "np.float32(2.0**-32)", "np.float32(0.5 * 2.0**-31)")
+    planned = rebuilt.planned()
+    assert planned["simulate_replicates"] == 5
+    # What follows a rerun simulation follows too; the limit equations draw no random numbers.
+    assert planned["analyse_simulation"] == 4
+    assert planned["plot_figure"] == 3
+
+
+def test_an_edited_solver_reruns_its_own_limits_only(rebuilt):
+    rebuilt.edit("src/meanfield/limits/finite_volume.py", "_OUTER_MASS = 1e-13", "_OUTER_MASS = 2e-13")
+    planned = rebuilt.planned()
+    assert planned["solve_limit"] == 1
+    assert planned["solve_convergence"] == 1
+    assert "simulate_replicates" not in planned
+    assert planned["analyse_simulation"] == 1
+
+
+def test_an_edited_figure_script_redraws_that_figure(rebuilt):
+    rebuilt.edit("workflow_scripts/figures/fig02_isotropic_sgd.py", '"density"', '"density of the norm"')
+    planned = rebuilt.planned("results/figures/fig02_isotropic_sgd.svg", "results/figures/fig03_isotropic_dd.svg")
+    assert planned == {"plot_figure": 1}
+
+
+def test_an_edited_style_redraws_every_figure_and_recomputes_nothing(rebuilt):
+    rebuilt.edit("styles/report.mplstyle", "lines.linewidth: 1.2", "lines.linewidth: 1.3")
+    planned = rebuilt.planned()
+    assert set(planned) == {"all", "plot_figure", "draw_rule_graph", "build_report"}
+    assert planned["plot_figure"] == 4
+
+
+def test_a_changed_number_reruns_what_uses_it(rebuilt):
+    rebuilt.edit(
+        "config.yaml",
+        "histogram_bins: 60\n      agreement_from: 0.1 #",
+        "histogram_bins: 50\n      agreement_from: 0.1 #",
+    )
+    planned = rebuilt.planned()
+    assert planned["analyse_simulation"] == 1
+    assert "simulate_replicates" not in planned
+    assert "solve_limit" not in planned
+
+
+def test_more_replicates_run_only_the_new_ones(rebuilt):
+    rebuilt.edit("tests/tiny.yaml", "replicates: 3", "replicates: 5")
+    # Replicates 0-1 stay; 2-3 replaces the short chunk 2; 4 is new.
+    assert rebuilt.planned("results/simulations/isotropic/sgd.nc") == {"simulate_replicates": 2, "gather_replicates": 1}
+
+
+def test_a_section_of_the_report_is_one_file(rebuilt):
+    rebuilt.path("report/sections/99_extra.typ").write_text("= A further remark\n\nText.\n", encoding="utf-8")
+    assert set(rebuilt.planned()) == {"all", "build_report"}
