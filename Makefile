@@ -17,7 +17,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/$(VENV)/cache
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := report
-.PHONY: report quick figure test lint format lock gallery clean distclean help
+.PHONY: report quick figure test lint format lock bench gallery clean distclean help
 
 report: $(VENV)/ready ## build every figure and the report at full scale (the default)
 	$(SNAKEMAKE)
@@ -45,6 +45,9 @@ format: $(VENV)/ready-test ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
+
+bench: $(VENV)/ready ## time the kernels against plain numpy, side by side
+	$(BIN)/python benchmarks/block_sgd.py --output benchmarks/results/block_sgd.json
 
 gallery: $(VENV)/ready ## copy the full-scale figures that the README shows, and redraw the rule graph
 	$(SNAKEMAKE) gallery

@@ -10,6 +10,8 @@ rule build_values:
     """Collect the numbers that the report shows."""
     input:
         data=collect("<results>/analysis/{item}.nc", item=report_items()),
+        # Not read: the table of run times is complete once they are drawn.
+        figures=collect("<results>/figures/{figure}.svg", figure=config["figures"]),
     output:
         values="<results>/report/values.json",
     log:
@@ -25,7 +27,7 @@ rule build_values:
         names=report_items(),
         config={key: value for key, value in config.items() if key != "pathvars"},
         times=REPORT_TIMES,
-        benchmarks="<results>/benchmarks",
+        benchmarks=workflow.pathvars.apply("<benchmarks>"),
     script:
         "../workflow_scripts/build_values.py"
 
