@@ -30,8 +30,6 @@ def checked(settings):
 config = checked(config)
 
 
-# Mean-field times at which the report tabulates risks.
-REPORT_TIMES = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
 SOLVER_MODULES = [wf.registry.module_name(wf.registry.SOLVERS, name) for name in wf.registry.SOLVERS]
 
 

@@ -26,7 +26,7 @@ rule build_values:
         code=code("build_values.py"),
         names=report_items(),
         config={key: value for key, value in config.items() if key != "pathvars"},
-        times=REPORT_TIMES,
+        times=config["report"]["times"],
         benchmarks=workflow.pathvars.apply("<benchmarks>"),
     script:
         "../workflow_scripts/build_values.py"

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
+import numba as nb
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
@@ -205,16 +206,11 @@ class PiecewiseLinear:
         h1, h2 = self.hermite(s1, 1), self.hermite(s2, 1)
         out = h1[0] * h2[0] + c * h1[1] * h2[1]
         nodes, weights = special.roots_legendre(order)
-        top = np.arcsin(np.clip(c, -1, 1))
-        for node, weight in zip(nodes, weights, strict=True):
-            angle = top * (1 + node) / 2
-            sine, cosine2 = np.sin(angle), np.maximum(np.cos(angle) ** 2, _TINY)
-            factor = weight * top / 2 * (c - sine) * s1 * s2 / (2 * math.pi)
-            for ka, ma in zip(self.knots, self.slope_changes, strict=True):
-                x = np.clip(ka / s1, -1e8, 1e8)
-                for kb, mb in zip(self.knots, self.slope_changes, strict=True):
-                    y = np.clip(kb / s2, -1e8, 1e8)
-                    out += factor * ma * mb * np.exp(-(x * x + y * y - 2 * x * y * sine) / (2 * cosine2))
+        out = np.array(out, dtype=float, order="C")
+        _add_knot_pairs(
+            *(np.ascontiguousarray(a).ravel() for a in (s1, s2, c)),
+            np.array(self.knots), self.slope_changes, nodes, weights, out.reshape(-1),
+        )  # fmt: skip
         return out
 
     def spherical_mean(self, s: ArrayLike, dimension: int) -> Floats:
@@ -236,6 +232,28 @@ class PiecewiseLinear:
         for knot, m in zip(self.knots, self.slope_changes, strict=True):
             out += m * _first_moment(np.clip(knot / s, -1, 1), dimension)
         return out
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_knot_pairs(s1, s2, c, knots, changes, nodes, weights, out):
+    # out += sum over pairs of knots of the integral that Price's theorem leaves, elementwise.
+    for n in range(c.size):
+        top = math.asin(min(max(c[n], -1.0), 1.0))
+        total = 0.0
+        for q in range(nodes.size):
+            sine = math.sin(top * (1 + nodes[q]) / 2)
+            cosine2 = max(1 - sine * sine, 1e-300)
+            density = 0.0
+            for a in range(knots.size):
+                x = min(max(knots[a] / s1[n], -1e8), 1e8)
+                for b in range(knots.size):
+                    y = min(max(knots[b] / s2[n], -1e8), 1e8)
+                    # x^2 + y^2 - 2 x y sine without cancellation as sine approaches one
+                    form = ((x - y) ** 2 + 2 * x * y * (1 - sine)) / (2 * cosine2)
+                    if form < 700:
+                        density += changes[a] * changes[b] * math.exp(-form)
+            total += weights[q] * (c[n] - sine) * density
+        out[n] += total * top / 2 * s1[n] * s2[n] / (2 * math.pi)
 
 
 def _first_moment(a: Floats, dimension: int) -> Floats:

@@ -92,7 +92,8 @@ class IsotropicGaussians:
 
         The mean of the pair potential runs over all :math:`N^2` pairs: closed form on the diagonal, Mehler's
         series in the cosine elsewhere, cut where the rigorous bound on its remainder falls below 1e-8 for every
-        pair; pairs too close to parallel for the series go through `interaction`.
+        pair (relative to the largest :math:`E\sigma^2` where that exceeds one); pairs too close to parallel for the
+        series go through `interaction`.
 
         Parameters
         ----------
@@ -110,7 +111,7 @@ class IsotropicGaussians:
             cosines = np.clip(units @ units.T, -1, 1)
             largest = np.abs(cosines[~np.eye(neurons, dtype=bool)]).max()
             tables, remainder, order = self._hermite_tables(norms, largest)
-            bound = np.inf if remainder == 0 else (_RISK_TOLERANCE / remainder) ** (1 / (order + 1))
+            bound = np.inf if remainder == 0 else remainder ** (-1 / (order + 1))
             pairs, rows, columns = _pair_sum(cosines, tables, min(bound, 1.0))
             if rows.size:
                 pairs += 2 * self.interaction(norms[rows], norms[columns], cosines[rows, columns]).sum()
@@ -118,12 +119,14 @@ class IsotropicGaussians:
 
     def _hermite_tables(self, norms: Floats, cosine: float) -> tuple[Floats, float, int]:
         # Hermite coefficients of both classes, shape (class, order + 1, neuron), to an order at which the
-        # remainder |c|^(n+1) sum_{m>n} |h_m h_m'| is below the tolerance, and the c-independent factor of it.
+        # remainder |c|^(n+1) sum_{m>n} |h_m h_m'| is below the tolerance, and the remainder without its power of c in
+        # units of the tolerance, which is relative to the largest E sigma^2 where that exceeds one.
         for order in _ORDERS:
             tables = np.array([self.activation.hermite(tau * norms, order) for tau in self.scales])
             squares = np.array([self.activation.gaussian_mean_square(tau * norms) for tau in self.scales])
-            remainder = float(np.maximum(squares - (tables**2).sum(axis=1), 0).max())
-            if remainder * cosine ** (order + 1) <= _RISK_TOLERANCE:
+            tolerance = _RISK_TOLERANCE * max(1.0, float(squares.max()))
+            remainder = float(np.maximum(squares - (tables**2).sum(axis=1), 0).max()) / tolerance
+            if remainder * cosine ** (order + 1) <= 1:
                 break
         return tables, remainder, order
 
