@@ -66,9 +66,9 @@ $(VENV)/ready-test: $(VENV)/ready envs/requirements-test.lock
 	@touch $@
 
 lock: ## renew the locks (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade -o envs/requirements.lock
-	uv pip compile pyproject.toml --extra test -c envs/requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade -o envs/requirements-test.lock
-	printf 'setuptools>=77\nwheel\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade -o envs/build.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o envs/requirements.lock
+	uv pip compile pyproject.toml --extra test -c envs/requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o envs/requirements-test.lock
+	printf 'setuptools>=77\nwheel\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o envs/build.lock
 
 clean: ## remove what was generated: results, logs, the quick scale and Snakemake's records
 	rm -rf $(RESULTS)/simulations $(RESULTS)/analysis $(RESULTS)/figures $(RESULTS)/report $(RESULTS)/benchmarks

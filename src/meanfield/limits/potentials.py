@@ -201,45 +201,35 @@ class TabulatedDrift:
         return out, risk
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(nogil=True, fastmath={"contract"})
+def _cubic(value, slope, spacing, x):
+    # Cubic Hermite interpolation at x in units of the spacing; the last interval serves beyond the table's end too.
+    i = min(int(x), value.size - 2)
+    t = x - i
+    d = value[i + 1] - value[i]
+    a, b = slope[i] * spacing, slope[i + 1] * spacing
+    return value[i] + t * (a + t * ((3 * d - 2 * a - b) + t * (a + b - 2 * d)))
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"contract"})
 def _evaluate(s, value, slope, curvature, spacing, out, out_slope):
-    last = value.size - 2
     for n in range(s.size):
-        x = s[n] / spacing
-        i = min(int(x), last)
-        t = x - i
-        d = value[i + 1] - value[i]
-        a, b = slope[i] * spacing, slope[i + 1] * spacing
-        out[n] = value[i] + t * (a + t * ((3 * d - 2 * a - b) + t * (a + b - 2 * d)))
-        d = slope[i + 1] - slope[i]
-        a, b = curvature[i] * spacing, curvature[i + 1] * spacing
-        out_slope[n] = slope[i] + t * (a + t * ((3 * d - 2 * a - b) + t * (a + b - 2 * d)))
+        out[n] = _cubic(value, slope, spacing, s[n] / spacing)
+        out_slope[n] = _cubic(slope, curvature, spacing, s[n] / spacing)
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
 def _drift(r, mass, radii, weights, targets, value, slope, curvature, spacing, out):
-    atoms = r.size
-    last = value.size - 2
     risk = 0.0
     out[:] = 0
     for q in range(radii.size):
         scale = radii[q] / spacing
         prediction = 0.0
-        for j in range(atoms):
-            x = max(r[j], 0.0) * scale
-            i = min(int(x), last)
-            t = x - i
-            d = value[i + 1] - value[i]
-            a, b = slope[i] * spacing, slope[i + 1] * spacing
-            prediction += mass[j] * (value[i] + t * (a + t * ((3 * d - 2 * a - b) + t * (a + b - 2 * d))))
+        for j in range(r.size):
+            prediction += mass[j] * _cubic(value, slope, spacing, max(r[j], 0.0) * scale)
         error = targets[q] - prediction
         risk += weights[q] * error * error
         factor = 2 * weights[q] * error * radii[q]
-        for j in range(atoms):
-            x = max(r[j], 0.0) * scale
-            i = min(int(x), last)
-            t = x - i
-            d = slope[i + 1] - slope[i]
-            a, b = curvature[i] * spacing, curvature[i + 1] * spacing
-            out[j] += factor * (slope[i] + t * (a + t * ((3 * d - 2 * a - b) + t * (a + b - 2 * d))))
+        for j in range(r.size):
+            out[j] += factor * _cubic(slope, curvature, spacing, max(r[j], 0.0) * scale)
     return risk
