@@ -43,6 +43,19 @@ include: "rules/figures.smk"
 include: "rules/report.smk"
 
 
+# A run that was killed leaves its locks; the same command again lifts them and goes on.
+onstart:
+    locks.note_run()
+
+
+onsuccess:
+    locks.forget_run()
+
+
+onerror:
+    locks.forget_run()
+
+
 rule all:
     """Build every figure and the report."""
     default_target: True

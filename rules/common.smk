@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from meanfield import config as configuration
+from meanfield import locks
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
 
@@ -28,6 +29,8 @@ def checked(settings):
 
 
 config = checked(config)
+if locks.lift_stale_locks():
+    print("lifted the locks of a run that was killed", file=sys.stderr)
 
 
 SOLVER_MODULES = [wf.registry.module_name(wf.registry.SOLVERS, name) for name in wf.registry.SOLVERS]

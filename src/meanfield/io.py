@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import xarray as xr
 
 from meanfield.errors import DataError
@@ -31,8 +32,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f".{path.name}.*.tmp"):
-            stale.unlink(missing_ok=True)
+        for other in path.parent.glob(f".{path.name}.*.tmp"):
+            # A job that outlived its killed workflow may still be writing; only the dead leave things behind.
+            writer = other.name.split(".")[-2]
+            if not (writer.isdigit() and psutil.pid_exists(int(writer))):
+                other.unlink(missing_ok=True)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())

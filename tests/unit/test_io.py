@@ -60,9 +60,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
 
 
 def test_left_overs_of_a_killed_job_are_removed_by_the_next(tmp_path):
-    (tmp_path / ".x.txt.123.tmp").write_text("half", encoding="utf-8")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".x.txt.{dead.pid}.tmp").write_text("half", encoding="utf-8")
     io.write_text("whole", tmp_path / "x.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_what_a_living_job_is_writing_is_left_alone(tmp_path):
+    other = tmp_path / f".x.txt.{os.getppid()}.tmp"
+    other.write_text("half", encoding="utf-8")
+    io.write_text("whole", tmp_path / "x.txt")
+    assert other.exists()
 
 
 def test_a_missing_file_is_named(tmp_path):

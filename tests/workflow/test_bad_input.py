@@ -99,11 +99,7 @@ def test_a_kill_in_mid_simulation_leaves_nothing_half_written_and_the_same_comma
     process.wait()
     assert not project.path(target).exists()
 
-    done = project.run(target, check=False)
-    if done.returncode:  # a killed Snakemake leaves its lock behind; its own message says how to lift it
-        assert "unlock" in done.stdout + done.stderr
-        project.run("--unlock")
-        project.run(target)
+    project.run(target)  # the same command goes on: it lifts the dead run's locks itself
     assert project.path(target).read_bytes() == undisturbed
     assert not list(project.path("results").rglob("*.tmp"))
 
@@ -114,3 +110,20 @@ def test_a_results_folder_that_cannot_be_written_is_named(project):
     done = project.run("results/simulations/isotropic/dd.nc", check=False)
     assert done.returncode == 1
     assert "results/simulations" in done.stdout + done.stderr
+
+
+def test_a_second_run_at_once_is_refused_and_the_first_goes_on(project):
+    target = "results/simulations/isotropic/sgd.nc"
+    first = subprocess.Popen(
+        project.command(target), cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    notes = project.path(".snakemake/runs")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (notes.is_dir() and list(notes.iterdir())) and first.poll() is None:
+        time.sleep(0.005)
+    second = project.run(target, check=False)
+    assert second.returncode == 1
+    assert "cannot be locked" in second.stdout + second.stderr
+    assert first.wait(timeout=300) == 0
+    assert project.path(target).exists()
+    assert not list(notes.iterdir())
