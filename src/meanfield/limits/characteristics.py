@@ -86,7 +86,7 @@ def solve_characteristics(
     Raises
     ------
     FloatingPointError
-        If the solution stops being finite.
+        If the solution stops being finite, or its error cannot be controlled by smaller steps.
 
     """
     radius, mass = quantile_atoms(law, potentials.problem.dimension, atoms)
@@ -124,6 +124,9 @@ def solve_characteristics(
             factor = min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
             # A step that a record cut short says little about the size of the next one.
             step = max(step, h * factor) if error <= 1 and h < step else h * factor
+            if error > 1 and now + step == now:
+                msg = f"the distributional dynamics needs steps below rounding at clock {now:.6g}"
+                raise FloatingPointError(msg)
         records[n] = radius
         risks[n] = risk
     return CharacteristicSolution(
