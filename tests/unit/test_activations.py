@@ -472,3 +472,9 @@ def test_knots_without_one_value_each_are_refused(knots, values):
 def test_an_unknown_shape_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'swish' is unknown; known: tanh, logistic, erf, softplus, sine"):
         make_activation({"kind": "swish"})
+
+
+def test_mean_square_is_never_negative():
+    # A kink sixteen standard deviations out: the terms cancel to rounding, which must not become a negative square.
+    activation = PiecewiseLinear((1.0,), (0.0,), left_slope=0.0, right_slope=1.0)
+    assert 0 <= float(activation.gaussian_mean_square(0.0625)) < 1e-18

@@ -192,7 +192,7 @@ class PiecewiseLinear:
             first = _pdf(lo) - _pdf(hi)
             second = mass + lo * _pdf(lo) - hi * _pdf(hi)
             out += value**2 * mass + 2 * value * slope * t * first + (slope * t) ** 2 * second
-        return out
+        return np.maximum(out, 0.0)  # rounding may leave -1e-20 where the activation hardly ever leaves zero
 
     def pair_mean(self, s1: ArrayLike, s2: ArrayLike, c: ArrayLike, order: int = 64) -> Floats:
         r"""Return :math:`E[\sigma(s_1 G_1) \sigma(s_2 G_2)]` for normals of correlation c, elementwise.
