@@ -1,5 +1,6 @@
 """Validation of the configuration and input functions; no rule lives here."""
 
+import functools
 import hashlib
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ if locks.lift_stale_locks():
     print("lifted the locks of a run that was killed", file=sys.stderr)
 
 
-SOLVER_MODULES = [wf.registry.module_name(wf.registry.SOLVERS, name) for name in wf.registry.SOLVERS]
+SOLVER_MODULES = tuple(wf.registry.module_name(wf.registry.SOLVERS, name) for name in wf.registry.SOLVERS)
 
 
 def one_of(names):
@@ -46,9 +47,10 @@ def names_under(part):
     return {name for block in config["experiments"].values() for name in block[part]}
 
 
+@functools.cache  # every job of a rule asks for it, and parsing the sources once is enough
 def code(script, modules=()):
     """Return the digest of a script and of what it imports, for `params`."""
-    return wf.code_digest(ROOT / "workflow_scripts" / script, tuple(modules), source=SOURCE)
+    return wf.code_digest(ROOT / "workflow_scripts" / script, modules, source=SOURCE)
 
 
 def simulation_chunks(wildcards):

@@ -79,7 +79,6 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--configfile", nargs="+", default=[], help="overlays of config.yaml")
         command.set_defaults(action=action)
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[])
     logging.getLogger("meanfield").setLevel(logging.INFO)
     if not sys.stderr.isatty():
         handler = logging.StreamHandler(sys.stderr)
