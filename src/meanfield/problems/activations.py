@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from meanfield.kernels import block_sgd
+from meanfield.kernels import activate
 
 Floats = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ class PiecewiseLinear:
 
     def kernel_code(self) -> tuple:
         """Return the activation as the compiled kernels take it."""
-        return (block_sgd.PIECEWISE_LINEAR, *self._tables, np.zeros(4))
+        return (activate.PIECEWISE_LINEAR, *self._tables, np.zeros(4))
 
     def hermite(self, t: ArrayLike, order: int) -> Floats:
         r"""Return h_n(t) for n = 0 … order, shape (order + 1, *t.shape); t >= 0 [1].
@@ -267,11 +267,11 @@ def _softplus(z: Floats) -> Floats:
 
 
 _SMOOTH = {
-    "tanh": (block_sgd.TANH, np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-    "logistic": (block_sgd.LOGISTIC, special.expit, lambda z: special.expit(z) * special.expit(-z)),
-    "erf": (block_sgd.ERF, special.erf, lambda z: 2 / math.sqrt(math.pi) * np.exp(-z * z)),
-    "softplus": (block_sgd.SOFTPLUS, _softplus, special.expit),
-    "sine": (block_sgd.SINE, np.sin, np.cos),
+    "tanh": (activate.TANH, np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "logistic": (activate.LOGISTIC, special.expit, lambda z: special.expit(z) * special.expit(-z)),
+    "erf": (activate.ERF, special.erf, lambda z: 2 / math.sqrt(math.pi) * np.exp(-z * z)),
+    "softplus": (activate.SOFTPLUS, _softplus, special.expit),
+    "sine": (activate.SINE, np.sin, np.cos),
 }
 
 

@@ -1,0 +1,106 @@
+"""Activations inside the compiled kernels: values and slopes of many neurons at once.
+
+Piecewise-linear ones are tables (knots, slopes, intercepts) and run in explicit vectors, in the kernel itself; the
+smooth ones are here. Exponentials are polynomials without branches, so that the loops over neurons vectorise.
+"""
+
+import math
+
+import numba as nb
+import numpy as np
+
+# Activations known to the kernels, by number; parameters are (amplitude, gain, shift, offset).
+PIECEWISE_LINEAR = 0
+TANH = 1
+LOGISTIC = 2
+ERF = 3
+SOFTPLUS = 4
+SINE = 5
+
+_TWO_OVER_SQRT_PI = 1.1283791670955126
+_LOG2E = 1.4426950408889634
+# log 2 in two parts, the first with trailing zeros: products with small integers are exact (Cody & Waite 1980).
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+_MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, which lands in the low bits
+
+
+@nb.njit(nogil=True)
+def expm1(x):
+    """Return exp(x) - 1 for |x| <= 700, within 4e-16 of max(|exp(x) - 1|, |x|), without branches."""
+    shifted = x * _LOG2E + _MAGIC
+    n = shifted - _MAGIC
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    # Taylor's series on |r| <= log(2)/2; the term left out is 3e-18 of r.
+    q = 1 / 87178291200.0
+    q = q * r + 1 / 6227020800.0
+    q = q * r + 1 / 479001600.0
+    q = q * r + 1 / 39916800.0
+    q = q * r + 1 / 3628800.0
+    q = q * r + 1 / 362880.0
+    q = q * r + 1 / 40320.0
+    q = q * r + 1 / 5040.0
+    q = q * r + 1 / 720.0
+    q = q * r + 1 / 120.0
+    q = q * r + 1 / 24.0
+    q = q * r + 1 / 6.0
+    q = q * r + 0.5
+    fraction = r + r * r * q
+    bits = np.float64(shifted).view(np.int64)
+    power = np.int64((bits + np.int64(1023)) << np.int64(52)).view(np.float64)
+    return power * fraction + (power - 1.0)
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _tanh(p, value, slope, amplitude, gain, shift, offset):
+    for i in range(p.size):
+        z = min(max(2 * gain * (p[i] - shift), -80.0), 80.0)
+        e = expm1(z)
+        v = e / (e + 2.0)
+        value[i] = offset + amplitude * v
+        slope[i] = amplitude * gain * (1.0 - v * v)
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _logistic(p, value, slope, amplitude, gain, shift, offset):
+    for i in range(p.size):
+        z = min(max(gain * (p[i] - shift), -700.0), 700.0)
+        v = 1.0 / (2.0 + expm1(-z))
+        value[i] = offset + amplitude * v
+        slope[i] = amplitude * gain * (v * (1.0 - v))
+
+
+@nb.njit(nogil=True)
+def activate_smooth(p, value, slope, kind, parameters):
+    """Fill value = sigma(p) and slope = sigma'(p), neuron by neuron.
+
+    Parameters
+    ----------
+    p, value, slope : array, shape (neuron,)
+        Preactivations [1]; the other two are modified.
+    kind : int
+        `TANH`, `LOGISTIC`, `ERF`, `SOFTPLUS` or `SINE`.
+    parameters : array, shape (4,)
+        Amplitude, gain, shift and offset [1].
+
+    """
+    amplitude, gain, shift, offset = parameters[0], parameters[1], parameters[2], parameters[3]
+    if kind == TANH:
+        _tanh(p, value, slope, amplitude, gain, shift, offset)
+        return
+    if kind == LOGISTIC:
+        _logistic(p, value, slope, amplitude, gain, shift, offset)
+        return
+    for i in range(p.size):
+        z = gain * (p[i] - shift)
+        if kind == ERF:
+            v = math.erf(z)
+            s = _TWO_OVER_SQRT_PI * np.exp(-z * z)
+        elif kind == SOFTPLUS:
+            v = max(z, 0.0) + np.log1p(np.exp(-abs(z)))
+            s = 1 / (1 + np.exp(-z))
+        else:
+            v = np.sin(z)
+            s = np.cos(z)
+        value[i] = offset + amplitude * v
+        slope[i] = amplitude * gain * s
