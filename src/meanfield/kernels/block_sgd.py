@@ -11,14 +11,13 @@ weights stay in the span of the samples, so a block of K iterations needs them o
 A block is one pass over the weights (the update of the last block fused with the prediction of the next) and K sweeps
 over N scalars. Nothing is approximated: sums are only reordered.
 
-Optimisers with momentum have two sequences per weight, the point u where the gradient is taken and a second one w,
-and an iteration is linear in them, :math:`(u, w) \leftarrow M_k (u, w) + (\beta_k, \beta'_k)\, e_k c_{ki} x_k` with a
-2 x 2 matrix :math:`M_k` shared by all neurons (`meanfield.kernels.momentum`). Both stay in the span of the samples:
+Optimisers with momentum (`meanfield.kernels.momentum`) have a velocity v beside the point u where the gradient is
+taken, and an iteration is linear in both with coefficients shared by all neurons: both stay in the span of the samples,
 
-.. math:: \langle u_i^{(k)}, x_k\rangle = A_k P^u_{ki} + B_k P^w_{ki} + \sum_{l<k} H_{kl}\, G_{kl}\, e_l\, c_{li},
+.. math:: \langle u_i^{(k)}, x_k\rangle = P^u_{ki} + B_k P^v_{ki} + \sum_{l<k} H_{kl}\, G_{kl}\, e_l\, c_{li},
 
-where :math:`(A_k, B_k)` is the first row of :math:`M_{k-1} \cdots M_0` and :math:`H_{kl}` the first entry of
-:math:`M_{k-1} \cdots M_{l+1} (\beta_l, \beta'_l)`: scalars, whatever N and d.
+where :math:`H_{kl}` is what a unit increment of iteration l has moved the point by before iteration k, and
+:math:`B_k` the same for the velocity at the start of the block: scalars, whatever N and d.
 
 Rows of weights are contiguous, and all arithmetic on them runs in explicit vectors (`meanfield.kernels.lanes`): the
 prediction holds four neurons by one vector of samples in registers. Where the activation is flat, :math:`c_{ki} = 0`
@@ -42,7 +41,7 @@ from meanfield.kernels.streams import fill_block
 
 # Neurons per tile: one word of the bit sets that say who moved.
 TILE = 64
-# Neurons and rows are padded to multiples of this, a vector of float32.
+# Neurons are padded to multiples of this, a vector of float32.
 _PAD = 16
 # Coordinates per piece of a long prediction, so that a piece of the samples stays in the first-level cache.
 _PIECE = 128
@@ -73,23 +72,42 @@ def block_size(dimension: int, neurons: int = 1) -> int:
 
 @nb.njit(nogil=True)
 def _update_sparse(w, tile, columns, x, c, stride, bits, words, count):
-    # w[i] += c[k, i] x[k], sample by sample, for the moved neurons of one tile.
-    width = lanes.BYTES // w.itemsize
+    # w[i] += c[k, i] x[k], sample by sample, for the moved neurons of one tile; three vectors of x stay in registers.
+    width = lanes.width(w)
     for k in range(count):
-        word = bits[k * words + tile]
-        while word != 0:
-            i = tile * TILE + lanes.lowest_bit(word)
-            word &= word - np.uint64(1)
-            row, place = i * columns, k * stride + i
-            for j in range(0, columns, width):
-                moved = lanes.fma_at(c, place, lanes.load(x, k * columns + j), lanes.load(w, row + j))
-                lanes.store(w, row + j, moved)
+        moved = bits[k * words + tile]
+        if moved == 0:
+            continue
+        first = tile * TILE
+        j = 0
+        while j + 3 * width <= columns:
+            x0 = lanes.load(x, k * columns + j)
+            x1 = lanes.load(x, k * columns + j + width)
+            x2 = lanes.load(x, k * columns + j + 2 * width)
+            word = moved
+            while word != 0:
+                i = first + lanes.lowest_bit(word)
+                word &= word - np.uint64(1)
+                row, place = i * columns + j, k * stride + i
+                lanes.store(w, row, lanes.fma_at(c, place, x0, lanes.load(w, row)))
+                lanes.store(w, row + width, lanes.fma_at(c, place, x1, lanes.load(w, row + width)))
+                lanes.store(w, row + 2 * width, lanes.fma_at(c, place, x2, lanes.load(w, row + 2 * width)))
+            j += 3 * width
+        while j < columns:
+            x0 = lanes.load(x, k * columns + j)
+            word = moved
+            while word != 0:
+                i = first + lanes.lowest_bit(word)
+                word &= word - np.uint64(1)
+                row, place = i * columns + j, k * stride + i
+                lanes.store(w, row, lanes.fma_at(c, place, x0, lanes.load(w, row)))
+            j += width
 
 
 @nb.njit(nogil=True)
 def _update_dense(w, first, last, columns, x, c, stride, count):
     # w[i] += sum_k c[k, i] x[k] for neurons first … last - 1: four neurons by one vector of coordinates in registers.
-    width = lanes.BYTES // w.itemsize
+    width = lanes.width(w)
     for group in range(first, last, _PAD):
         for j in range(0, columns, width):
             for i in range(group, group + _PAD, 4):
@@ -112,12 +130,12 @@ def _update_dense(w, first, last, columns, x, c, stride, count):
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
-def _mix(u, w, first, last, au, bu, aw, bw):
-    # (u, w) <- (au u + bu w, aw u + bw w), elementwise.
+def _coast(u, v, first, last, carried, kept):
+    # (u, v) <- (u + carried v, kept v), elementwise: what the old velocity does during a block.
     for n in range(first, last):
-        point, second = u[n], w[n]
-        u[n] = au * point + bu * second
-        w[n] = aw * point + bw * second
+        velocity = v[n]
+        u[n] += carried * velocity
+        v[n] = kept * velocity
 
 
 # -- the prediction of this block ------------------------------------------------------------------------------------
@@ -127,7 +145,7 @@ def _mix(u, w, first, last, au, bu, aw, bw):
 def _predict(w, first, last, columns, coordinates, panels, block, p, stride, scratch):
     # p[k, i] = sum_j w[i, j] x[k, j]: four neurons by one panel of samples in registers; long rows in pieces, whose
     # partial sums wait in `scratch`.
-    width = lanes.BYTES // w.itemsize
+    width = lanes.width(w)
     zero = lanes.splat(p.dtype.type(0))
     for panel in range(block // width):
         base = panel * columns * width
@@ -144,12 +162,13 @@ def _predict(w, first, last, columns, coordinates, panels, block, p, stride, scr
                         p2 = lanes.load(scratch, kept + 2 * width)
                         p3 = lanes.load(scratch, kept + 3 * width)
                     row = i * columns
-                    for j in range(start, end):
-                        xj = lanes.load(panels, base + j * width)
-                        p0 = lanes.fma_at(w, row + j, xj, p0)
-                        p1 = lanes.fma_at(w, row + columns + j, xj, p1)
-                        p2 = lanes.fma_at(w, row + 2 * columns + j, xj, p2)
-                        p3 = lanes.fma_at(w, row + 3 * columns + j, xj, p3)
+                    for j in range(start, end, 4):
+                        for step in range(4):
+                            xj = lanes.load(panels, base + (j + step) * width)
+                            p0 = lanes.fma_at(w, row + j + step, xj, p0)
+                            p1 = lanes.fma_at(w, row + columns + j + step, xj, p1)
+                            p2 = lanes.fma_at(w, row + 2 * columns + j + step, xj, p2)
+                            p3 = lanes.fma_at(w, row + 3 * columns + j + step, xj, p3)
                     if end == coordinates:
                         lanes.store_columns(p, panel * width * stride + i, stride, p0, p1, p2, p3)
                     else:
@@ -164,8 +183,8 @@ def _predict(w, first, last, columns, coordinates, panels, block, p, stride, scr
 
 @nb.njit(nogil=True)
 def _correct_strip(p, c, g, first, count, stride, block, neurons):
-    # p[k] += sum_{l < first} g[k, l] c[l] for the four iterations first … first + 3.
-    width = lanes.BYTES // p.itemsize
+    # p[k] += sum_{l < first} g[l, k] c[l] for the four iterations first … first + 3.
+    width = lanes.width(p)
     for i in range(0, neurons, width):
         place = first * stride + i
         p0 = lanes.load(p, place)
@@ -174,10 +193,10 @@ def _correct_strip(p, c, g, first, count, stride, block, neurons):
         p3 = lanes.load(p, place + 3 * stride)
         for m in range(count):
             cm = lanes.load(c, m * stride + i)
-            p0 = lanes.fma_at(g, first * block + m, cm, p0)
-            p1 = lanes.fma_at(g, (first + 1) * block + m, cm, p1)
-            p2 = lanes.fma_at(g, (first + 2) * block + m, cm, p2)
-            p3 = lanes.fma_at(g, (first + 3) * block + m, cm, p3)
+            p0 = lanes.fma_at(g, m * block + first, cm, p0)
+            p1 = lanes.fma_at(g, m * block + first + 1, cm, p1)
+            p2 = lanes.fma_at(g, m * block + first + 2, cm, p2)
+            p3 = lanes.fma_at(g, m * block + first + 3, cm, p3)
         lanes.store(p, place, p0)
         lanes.store(p, place + stride, p1)
         lanes.store(p, place + 2 * stride, p2)
@@ -186,156 +205,164 @@ def _correct_strip(p, c, g, first, count, stride, block, neurons):
 
 @nb.njit(nogil=True)
 def _correct_row(p, c, g, k, first, stride, block, neurons):
-    # p[k] += sum_{first <= l < k} g[k, l] c[l]
-    width = lanes.BYTES // p.itemsize
+    # p[k] += sum_{first <= l < k} g[l, k] c[l]
+    width = lanes.width(p)
     for i in range(0, neurons, width):
         pi = lanes.load(p, k * stride + i)
         for m in range(first, k):
-            pi = lanes.fma_at(g, k * block + m, lanes.load(c, m * stride + i), pi)
+            pi = lanes.fma_at(g, m * block + k, lanes.load(c, m * stride + i), pi)
         lanes.store(p, k * stride + i, pi)
 
 
 @nb.njit(nogil=True)
-def _combine(p, q, k, a, b, stride, neurons):
-    # p[k] <- a p[k] + b q[k]
-    width = lanes.BYTES // p.itemsize
-    zero = lanes.splat(p.dtype.type(0))
+def _add_row(p, q, k, factor, stride, neurons):
+    # p[k] += factor q[k]
+    width = lanes.width(p)
     for i in range(0, neurons, width):
         place = k * stride + i
-        second = lanes.fma_scalar(b, lanes.load(q, place), zero)
-        lanes.store(p, place, lanes.fma_scalar(a, lanes.load(p, place), second))
+        lanes.store(p, place, lanes.fma_scalar(factor, lanes.load(q, place), lanes.load(p, place)))
 
 
 @nb.njit(nogil=True)
-def _total(parts):
-    # Sum of the numbers of one vector, in a fixed order.
-    width = parts.size // 2
-    while width > 0:
-        for i in range(width):
-            parts[i] += parts[i + width]
-        width //= 2
-    return parts[0]
+def _corrected(p, c, g, k, i, first, stride, block):
+    # p[k] with the corrections of its own strip. Those of iteration k and after are zero: no branch is needed.
+    pi = lanes.load(p, k * stride + i)
+    pi = lanes.fma_at(g, first * block + k, lanes.load(c, first * stride + i), pi)
+    pi = lanes.fma_at(g, (first + 1) * block + k, lanes.load(c, (first + 1) * stride + i), pi)
+    return lanes.fma_at(g, (first + 2) * block + k, lanes.load(c, (first + 2) * stride + i), pi)
 
 
 @nb.njit(nogil=True)
-def _step_piecewise(p, c, g, k, first, stride, block, neurons, tables, bits, moved, words, parts):
-    # One iteration with all output weights one: the last corrections, the sum of the values, the slopes, who moved.
-    width = lanes.BYTES // p.itemsize
-    knots, slopes, intercepts = tables
-    total = lanes.splat(p.dtype.type(0))
-    for tile in range(words):
+def _step_ramp(p, c, g, k, first, stride, block, neurons, tables, bits, moved):
+    # One iteration with all output weights one and an activation with one segment that is not flat: the last
+    # corrections, the sum of the values, the slopes, who moved.
+    width = lanes.width(p)
+    low, high, steepness, offset = tables[0][0], tables[1][0], tables[2][0], tables[3][0]
+    sum_of = lanes.splat(p.dtype.type(0))
+    for tile in range(moved.size):
         word = np.uint64(0)
         start = tile * TILE
         for i in range(start, min(start + TILE, neurons), width):
-            pi = lanes.load(p, k * stride + i)
-            for m in range(first, k):
-                pi = lanes.fma_at(g, k * block + m, lanes.load(c, m * stride + i), pi)
-            slope, value = lanes.splat(slopes[0]), lanes.splat(intercepts[0])
-            for n in range(knots.size):
-                slope = lanes.choose_above(pi, knots[n], slopes[n + 1], slope)
-                value = lanes.choose_above(pi, knots[n], intercepts[n + 1], value)
-            total = lanes.add(total, lanes.fma(slope, pi, value))
+            pi = _corrected(p, c, g, k, i, first, stride, block)
+            slope = lanes.where_between(pi, low, high, steepness)
+            sum_of = lanes.fma_scalar(steepness, lanes.clip(pi, low, high), sum_of)
             lanes.store(c, k * stride + i, slope)
             word |= lanes.nonzero_bits(slope) << np.uint64(i - start)
-        bits[k * words + tile] = word
+        bits[k * moved.size + tile] = word
         moved[tile] += lanes.count_bits(word)
-    lanes.store(parts, 0, total)
-    return _total(parts)
+    return lanes.total(sum_of) + offset * neurons
 
 
 @nb.njit(nogil=True)
-def _step_weighted(p, c, k, stride, neurons, kind, tables, outputs, value, slope, bits, moved, words, parts):
+def _step_piecewise(p, c, g, k, first, stride, block, neurons, tables, bits, moved):
+    # The same for several segments.
+    width = lanes.width(p)
+    lows, highs, slopes, offset = tables
+    zero = lanes.splat(p.dtype.type(0))
+    sum_of = zero
+    for tile in range(moved.size):
+        word = np.uint64(0)
+        start = tile * TILE
+        for i in range(start, min(start + TILE, neurons), width):
+            pi = _corrected(p, c, g, k, i, first, stride, block)
+            slope = zero
+            for n in range(slopes.size):
+                slope = lanes.add(slope, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
+                sum_of = lanes.fma_scalar(slopes[n], lanes.clip(pi, lows[n], highs[n]), sum_of)
+            lanes.store(c, k * stride + i, slope)
+            word |= lanes.nonzero_bits(slope) << np.uint64(i - start)
+        bits[k * moved.size + tile] = word
+        moved[tile] += lanes.count_bits(word)
+    return lanes.total(sum_of) + offset[0] * neurons
+
+
+@nb.njit(nogil=True)
+def _units(p, start, neurons, kind, tables, value, slope):
+    # Values and slopes of the units whose preactivations are p[start], …
+    width = lanes.width(p)
+    if kind != PIECEWISE_LINEAR:
+        activate_smooth(p[start : start + neurons], value[:neurons], slope[:neurons], kind, tables[3])
+        return
+    lows, highs, slopes, offset = tables
+    zero = lanes.splat(p.dtype.type(0))
+    for i in range(0, neurons, width):
+        pi = lanes.load(p, start + i)
+        s, v = zero, lanes.splat(offset[0])
+        for n in range(slopes.size):
+            s = lanes.add(s, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
+            v = lanes.fma_scalar(slopes[n], lanes.clip(pi, lows[n], highs[n]), v)
+        lanes.store(slope, i, s)
+        lanes.store(value, i, v)
+
+
+@nb.njit(nogil=True)
+def _step_weighted(p, c, k, stride, neurons, kind, tables, outputs, value, slope, bits, moved):
     # One iteration with output weights, corrections applied already: fills the values of the units, the slopes times
     # the output weights, and who moved. Padding has output weight zero, hence neither a value nor a move.
-    width = lanes.BYTES // p.itemsize
-    if kind == PIECEWISE_LINEAR:
-        knots, slopes, intercepts = tables
-        for i in range(0, neurons, width):
-            pi = lanes.load(p, k * stride + i)
-            s, v = lanes.splat(slopes[0]), lanes.splat(intercepts[0])
-            for n in range(knots.size):
-                s = lanes.choose_above(pi, knots[n], slopes[n + 1], s)
-                v = lanes.choose_above(pi, knots[n], intercepts[n + 1], v)
-            lanes.store(value, i, lanes.fma(s, pi, v))
-            lanes.store(slope, i, s)
-    else:
-        activate_smooth(p[k * stride : k * stride + neurons], value[:neurons], slope[:neurons], kind, tables[0])
-    total = lanes.splat(p.dtype.type(0))
-    for tile in range(words):
+    width = lanes.width(p)
+    _units(p, k * stride, neurons, kind, tables, value, slope)
+    sum_of = lanes.splat(p.dtype.type(0))
+    for tile in range(moved.size):
         word = np.uint64(0)
         start = tile * TILE
         for i in range(start, min(start + TILE, neurons), width):
             a = lanes.load(outputs, i)
-            total = lanes.fma(a, lanes.load(value, i), total)
+            sum_of = lanes.fma(a, lanes.load(value, i), sum_of)
             ci = lanes.multiply(a, lanes.load(slope, i))
             lanes.store(c, k * stride + i, ci)
             word |= lanes.nonzero_bits(ci) << np.uint64(i - start)
-        bits[k * words + tile] = word
+        bits[k * moved.size + tile] = word
         moved[tile] += lanes.count_bits(word)
-    lanes.store(parts, 0, total)
-    return _total(parts)
+    return lanes.total(sum_of)
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
-def _update_outputs(u, w, value, neurons, e, gamma, beta, beta_second, single):
+def _update_outputs(a, velocity, value, neurons, e, gamma, kappa, beta, single):
     # The output weights take their step at once: they enter the next iteration as they are.
     for i in range(neurons):
-        change = e * value[i]
-        point = u[i]
+        step = e * value[i]
         if single:
-            u[i] = point + change
+            a[i] += step
         else:
-            u[i] = (1 + gamma) * point - gamma * w[i] + beta * change
-            w[i] = point + beta_second * change
+            velocity[i] = gamma * velocity[i] + kappa * step
+            a[i] += velocity[i] + beta * step
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
-def _restarts(rule, p, q, k, stride, neurons, c, value, e, norm2, y, kind, tables, outputs, second, trained, scratch):
-    # Whether this iteration restarts. p and q hold <u, x> and <w, x>; norm2 is |x|^2; e the step times 2 (y - yhat).
+def _restarts(rule, p, q, k, stride, neurons, c, value, e, norm2, y, kind, tables, outputs, velocity, trained, scratch):
+    # Whether this iteration restarts. p and q hold <u, x> and <v, x>; norm2 is |x|^2; e is 2 s (y - yhat).
     if rule == GRADIENT_RESTART:
-        # <g, w' - w> with g = -(2 (y - yhat)) c x and w' = u + e c x; the sign is that of -e times the sum.
+        # -s g = e c x, and w' - w = v + e c x: <g, w' - w> has the sign of -e times the sum.
         total = 0.0
         for i in range(neurons):
             ci = c[k * stride + i]
-            total += ci * (p[k * stride + i] + e * ci * norm2 - q[k * stride + i])
+            total += ci * (q[k * stride + i] + e * ci * norm2)
             if trained:
-                total += value[i] * (outputs[i] + e * value[i] - second[i])
-        return -e * total > 0
-    # Loss of this sample at w' and at w.
-    preactivation, unit, slope = scratch
-    losses = np.empty(2)
-    for point in range(2):
+                total += value[i] * (velocity[i] + e * value[i])
+        return e * total < 0
+    # Loss of this sample at w' = u + e c x and at w = u - v.
+    losses = (0.0, 0.0)
+    _, preactivation, unit, slope = scratch
+    for ahead in (True, False):
         for i in range(neurons):
-            ahead = p[k * stride + i] + e * c[k * stride + i] * norm2
-            preactivation[i] = ahead if point == 0 else q[k * stride + i]
-        _units(preactivation, unit, slope, neurons, kind, tables)
+            shift = e * c[k * stride + i] * norm2 if ahead else -q[k * stride + i]
+            preactivation[i] = p[k * stride + i] + shift
+        _units(preactivation, 0, neurons, kind, tables, unit, slope)
         total = 0.0
         for i in range(neurons):
             a = outputs[i]
             if trained:
-                a = outputs[i] + e * value[i] if point == 0 else second[i]
+                a += e * value[i] if ahead else -velocity[i]
             total += a * unit[i]
-        losses[point] = (y - total / neurons) ** 2
+        losses = (losses[1], (y - total / neurons) ** 2)
     return losses[0] > losses[1]
 
 
 @nb.njit(nogil=True)
-def _units(p, value, slope, neurons, kind, tables):
-    if kind == PIECEWISE_LINEAR:
-        knots, slopes, intercepts = tables
-        for i in range(neurons):
-            n = 0
-            while n < knots.size and p[i] > knots[n]:
-                n += 1
-            value[i] = intercepts[n] + slopes[n] * p[i]
-    else:
-        activate_smooth(p[:neurons], value[:neurons], slope[:neurons], kind, tables[0])
-
-
-@nb.njit(nogil=True)
-def _fill_g(g, gram, response, e, k, first, last, block):
-    for m in range(first, last):
-        g[k * block + m] = gram[k * block + m] * response[k, m] * e[m]
+def _weigh(g, gram, responses, e, k, block):
+    # g[l, k] = G_kl H_kl e_l for all l < k.
+    for m in range(k):
+        g[m * block + k] = gram[m * block + k] * responses[k, m] * e[m]
 
 
 @nb.njit(nogil=True)
@@ -343,106 +370,117 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
     # The iterations of one block: fills e and c, moves the output weights, and leaves the responses of the block.
     neurons, stride, block = shape
     kind, tables, weighted, trained, single = network
-    p, q, c, gram, g, h, e, bits, moved, parts, value, slope, scratch = work
-    a, second = outputs
-    points, point_of, seconds, second_of = responses
+    p, q, c, gram, g, h, e, bits, moved, value, slope, scratch = work
+    a, velocity = outputs
+    moves, kicks, carried, kept = responses
     rule, numbers, theta = scheme
-    words = moved.size
     known = single or rule == CONSTANT
     restarting = rule == FUNCTION_RESTART or rule == GRADIENT_RESTART
     moved[:] = 0
     for k in range(count):
+        first = 0
         if known:
             first = k - k % _STRIP
             if k == first:
-                for m in range(first, first + _STRIP):
-                    _fill_g(g, gram, points, e, m, 0, first, block)
-                    if not single:
-                        _combine(p, q, m, point_of[m, 0], point_of[m, 1], stride, neurons)
+                if not single:
+                    for m in range(first, first + _STRIP):
+                        _add_row(p, q, m, carried[m], stride, neurons)
                 if first > 0:
                     _correct_strip(p, c, g, first, first, stride, block, neurons)
-            _fill_g(g, gram, points, e, k, first, k, block)
         else:
-            first = 0
-            _fill_g(g, gram, points, e, k, 0, k, block)
+            _add_row(p, q, k, carried[k], stride, neurons)
+            _weigh(g, gram, moves, e, k, block)
             if restarting:
-                for i in range(neurons):
-                    place = k * stride + i
-                    point, other = p[place], q[place]
-                    p[place] = point_of[k, 0] * point + point_of[k, 1] * other
-                    q[place] = second_of[k, 0] * point + second_of[k, 1] * other
-                _fill_g(h, gram, seconds, e, k, 0, k, block)
+                _add_row(q, q, k, kept[k] - 1, stride, neurons)
+                _weigh(h, gram, kicks, e, k, block)
                 _correct_row(q, c, h, k, 0, stride, block, neurons)
+        if kind == PIECEWISE_LINEAR and not weighted and known:
+            if tables[0].size == 1:
+                total = _step_ramp(p, c, g, k, first, stride, block, neurons, tables, bits, moved)
             else:
-                _combine(p, q, k, point_of[k, 0], point_of[k, 1], stride, neurons)
-        if kind == PIECEWISE_LINEAR and not weighted and not restarting:
-            total = _step_piecewise(p, c, g, k, first, stride, block, neurons, tables, bits, moved, words, parts)
+                total = _step_piecewise(p, c, g, k, first, stride, block, neurons, tables, bits, moved)
         else:
             if k > first:
                 _correct_row(p, c, g, k, first, stride, block, neurons)
-            total = _step_weighted(
-                p, c, k, stride, neurons, kind, tables, a, value, slope, bits, moved, words, parts
-            )
+            total = _step_weighted(p, c, k, stride, neurons, kind, tables, a, value, slope, bits, moved)
         e[k] = 2 * steps[k] * (y[k] - total / neurons)
-        if single:
-            if trained:
-                _update_outputs(a, second, value, neurons, e[k], 0.0, 1.0, 1.0, True)
-            continue
+        if known:
+            row, out = gram[k * block : (k + 1) * block], g[k * block : (k + 1) * block]
+            if single:
+                for m in range(k + 1, block):
+                    out[m] = row[m] * e[k]
+            else:
+                for m in range(k + 1, block):
+                    out[m] = row[m] * moves[m, k] * e[k]
         restart = restarting and _restarts(
-            rule, p, q, k, stride, neurons, c, value, e[k], gram[k * block + k], y[k], kind, tables, a, second,
+            rule, p, q, k, stride, neurons, c, value, e[k], gram[k * block + k], y[k], kind, tables, a, velocity,
             trained, scratch,
         )  # fmt: skip
-        gamma, beta, beta_second, following = coefficients(rule, numbers, theta[0], restart)
-        theta[0] = following
+        gamma, kappa, beta, theta[0] = coefficients(rule, numbers, theta[0], restart)
         if trained:
-            _update_outputs(a, second, value, neurons, e[k], gamma, beta, beta_second, False)
+            _update_outputs(a, velocity, value, neurons, e[k], gamma, kappa, beta, single)
         if not known:
-            _respond(points, point_of, seconds, second_of, k, gamma, beta, beta_second)
+            _respond(moves, kicks, carried, kept, k, gamma, kappa, beta)
 
 
 @nb.njit(nogil=True)
-def _respond(points, point_of, seconds, second_of, k, gamma, beta, beta_second):
-    # Responses after iteration k, from those before it: of the two sequences to each earlier increment, and to the
-    # two sequences at the start of the block.
+def _respond(moves, kicks, carried, kept, k, gamma, kappa, beta):
+    # After iteration k: what unit increments of the iterations of this block have moved the point by, and what is in
+    # the velocity; the same for the velocity at the start of the block.
     for m in range(k):
-        points[k + 1, m] = (1 + gamma) * points[k, m] - gamma * seconds[k, m]
-        seconds[k + 1, m] = points[k, m]
-    points[k + 1, k] = beta
-    seconds[k + 1, k] = beta_second
-    for m in range(2):
-        point_of[k + 1, m] = (1 + gamma) * point_of[k, m] - gamma * second_of[k, m]
-        second_of[k + 1, m] = point_of[k, m]
+        kicks[k + 1, m] = gamma * kicks[k, m]
+        moves[k + 1, m] = moves[k, m] + kicks[k + 1, m]
+    kicks[k + 1, k] = kappa
+    moves[k + 1, k] = kappa + beta
+    kept[k + 1] = gamma * kept[k]
+    carried[k + 1] = carried[k] + kept[k + 1]
 
 
 # -- samples ---------------------------------------------------------------------------------------------------------
 
 
 @nb.njit(nogil=True)
-def _draw(z, sign, drawn, k, count, scales, schedule, panels, x, y, steps, columns):
-    # Samples k … k + count - 1 of the stream; `drawn` is the number of the first sample in the buffer.
+def _draw(z, sign, drawn, k, block, coordinates, scales, schedule, panels, x, y, steps, columns):
+    # Samples k … k + block - 1 of the stream; `drawn` is the number of the first sample in the buffer.
+    width = lanes.width(x)
     dimension = scales.shape[1]
-    width = lanes.BYTES // x.itemsize
     size, coefficient, exponent = schedule
-    for lane in range(count):
-        place = k + lane - drawn
-        y[lane] = sign[place]
-        scale = scales[0] if sign[place] > 0 else scales[1]
-        base = (lane // width) * columns * width + lane % width
-        for j in range(dimension):
-            xj = z[j, place] * scale[j]
-            x[lane * columns + j] = xj
-            panels[base + j * width] = xj
+    for lane in range(block):
+        y[lane] = sign[k + lane - drawn]
         s = size * coefficient
         if exponent != 0:
             s *= ((k + lane + 1) * size) ** exponent
         steps[lane] = s
+    for start in range(0, block, width):
+        signs = y[start : start + width]
+        base = (start // width) * columns * width
+        for j in range(dimension):
+            plus, minus = scales[0, j], scales[1, j]
+            normals = z[j, k + start - drawn : k + start - drawn + width]
+            row = panels[base + j * width : base + (j + 1) * width]
+            for lane in range(width):
+                row[lane] = normals[lane] * (plus if signs[lane] > 0 else minus)
+        _transpose(panels, base, coordinates, x, start * columns, columns)
+
+
+@nb.njit(nogil=True)
+def _transpose(panels, base, coordinates, x, place, columns):
+    # One panel of samples as rows.
+    width = lanes.width(x)
+    for j in range(0, coordinates, 4):
+        row = base + j * width
+        lanes.store_columns(
+            x, place + j, columns,
+            lanes.load(panels, row), lanes.load(panels, row + width),
+            lanes.load(panels, row + 2 * width), lanes.load(panels, row + 3 * width),
+        )  # fmt: skip
 
 
 @nb.njit(nogil=True)
 def _fetch(inputs, index, targets, step_sizes, k, count, panels, x, y, steps, columns):
     # Samples number index[k] … of a data set.
     dimension = inputs.shape[1]
-    width = lanes.BYTES // x.itemsize
+    width = lanes.width(x)
     for lane in range(count):
         row = inputs[index[k + lane]]
         base = (lane // width) * columns * width + lane % width
@@ -451,16 +489,6 @@ def _fetch(inputs, index, targets, step_sizes, k, count, panels, x, y, steps, co
             panels[base + j * width] = row[j]
         y[lane] = targets[index[k + lane]]
         steps[lane] = step_sizes[k + lane]
-
-
-@nb.njit(nogil=True)
-def _clear(first, block, panels, x, columns):
-    width = lanes.BYTES // x.itemsize
-    for lane in range(first, block):
-        base = (lane // width) * columns * width + lane % width
-        for j in range(columns):
-            x[lane * columns + j] = 0
-            panels[base + j * width] = 0
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
@@ -478,22 +506,21 @@ def _scale_rows(x, e, response, count, columns, out):
 def _advance(first, last, shape, network, scheme, weights, outputs, samples, work, responses, stream, dataset):
     # Iterations first .. last - 1; `first` is a multiple of the block size. All arrays belong to the caller.
     neurons, stride, block, coordinates, columns = shape
-    u, w = weights
+    u, v = weights
     single = network[4]
-    panels, x, scaled, scaled_second, y, steps = samples
-    p, q, c, gram, _g, _h, e, bits, moved, _parts, _value, _slope, scratch = work
-    points, point_of, seconds, second_of = responses
+    panels, x, scaled, scaled_kicks, y, steps = samples
+    p, q, c, gram, _g, _h, e, bits, moved, _value, _slope, scratch = work
+    moves, kicks, carried, kept = responses
     key, scales, schedule, z, sign = stream
     inputs, index, targets, step_sizes = dataset
     streaming = scales.shape[1] > 0
-    ones = np.ones(block)
-    point_of[0, 0], point_of[0, 1], second_of[0, 0], second_of[0, 1] = 1, 0, 0, 1
+    carried[0], kept[0] = 0, 1
     if single:
-        points[:] = 1
+        moves[:] = 1
     elif scheme[0] == CONSTANT:
+        gamma, kappa, beta, _ = coefficients(scheme[0], scheme[1], 1.0, False)
         for k in range(block):
-            gamma, beta, beta_second, _ = coefficients(scheme[0], scheme[1], 1.0, False)
-            _respond(points, point_of, seconds, second_of, k, gamma, beta, beta_second)
+            _respond(moves, kicks, carried, kept, k, gamma, kappa, beta)
     drawn = first - z.shape[1]
     pending = 0
     k = first
@@ -504,40 +531,33 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
                 if k >= drawn + z.shape[1]:
                     fill_block(z, sign, key, k)
                     drawn = k
-                _draw(z, sign, drawn, k, count, scales, schedule, panels, x, y, steps, columns)
+                _draw(z, sign, drawn, k, block, coordinates, scales, schedule, panels, x, y, steps, columns)
             else:
                 _fetch(inputs, index, targets, step_sizes, k, count, panels, x, y, steps, columns)
-            if count < block:
-                _clear(count, block, panels, x, columns)
         for tile in range(moved.size):
             start, end = tile * TILE, min((tile + 1) * TILE, stride)
             if pending > 0:
                 if not single:
-                    _mix(
-                        u, w, start * columns, end * columns,
-                        point_of[pending, 0], point_of[pending, 1], second_of[pending, 0], second_of[pending, 1],
-                    )  # fmt: skip
+                    _coast(u, v, start * columns, end * columns, carried[pending], kept[pending])
                 if moved[tile] <= _SPARSE * pending * TILE:
                     _update_sparse(u, tile, columns, scaled, c, stride, bits, moved.size, pending)
                     if not single:
-                        _update_sparse(w, tile, columns, scaled_second, c, stride, bits, moved.size, pending)
+                        _update_sparse(v, tile, columns, scaled_kicks, c, stride, bits, moved.size, pending)
                 else:
                     _update_dense(u, start, end, columns, scaled, c, stride, pending)
                     if not single:
-                        _update_dense(w, start, end, columns, scaled_second, c, stride, pending)
+                        _update_dense(v, start, end, columns, scaled_kicks, c, stride, pending)
             if count > 0:
                 _predict(u, start, end, columns, coordinates, panels, block, p, stride, scratch[0])
                 if not single:
-                    _predict(w, start, end, columns, coordinates, panels, block, q, stride, scratch[0])
+                    _predict(v, start, end, columns, coordinates, panels, block, q, stride, scratch[0])
         if count <= 0:
             break
         _predict(x, 0, block, columns, coordinates, panels, block, gram, block, scratch[0])
         _sweep(count, y, steps, (neurons, stride, block), network, work, outputs, responses, scheme)
-        if single:
-            _scale_rows(x, e, ones, count, columns, scaled)
-        else:
-            _scale_rows(x, e, points[count], count, columns, scaled)
-            _scale_rows(x, e, seconds[count], count, columns, scaled_second)
+        _scale_rows(x, e, moves[count], count, columns, scaled)
+        if not single:
+            _scale_rows(x, e, kicks[count], count, columns, scaled_kicks)
         pending = count
         k += count
 
@@ -584,27 +604,30 @@ class BlockState:
         self.block = block_size(self.dimension, self.neurons)
         self.momentum = momentum
         self._biased = biases is not None
-        coordinates = self.dimension + self._biased
-        self._columns = _padded(coordinates)
+        # Rows end in zeros: products run over whole quads of coordinates, updates over whole vectors.
+        coordinates = -(-(self.dimension + self._biased) // 4) * 4
+        self._columns = _padded(coordinates, WIDTH[self.dtype])
         stride = _padded(self.neurons)
         self._shape = (self.neurons, stride, self.block, coordinates, self._columns)
 
         kind, *tables = activation
-        tables = tuple(np.asarray(table, self.dtype) for table in tables)
+        tables = tuple(np.ascontiguousarray(table, self.dtype) for table in tables)
         # The kernel that needs no output weights handles whole vectors only.
         weighted = train_output or output_weights is not None or self.neurons % WIDTH[self.dtype] != 0
         single = momentum.plain
-        self._network = (kind, tables[:3] if kind == PIECEWISE_LINEAR else (tables[3],) * 3, weighted, train_output, single)
+        if kind == PIECEWISE_LINEAR:
+            tables = _segments(*tables[:3])
+        self._network = (kind, tables, weighted, train_output, single)
         self._scheme = (*momentum.code(), np.ones(1))
 
         start = self._zeros(stride, self._columns)
         start[: self.neurons, : self.dimension] = weights
         if biases is not None:
             start[: self.neurons, self.dimension] = biases
-        self._weights = (start.ravel(), start.ravel().copy() if not single else self._zeros(1))
+        self._weights = (start.ravel(), self._zeros(1 if single else start.size))
         outputs = self._zeros(stride)
         outputs[: self.neurons] = 1 if output_weights is None else output_weights
-        self._outputs = (outputs, outputs.copy())
+        self._outputs = (outputs, self._zeros(stride))
         self._make_work(stride, single)
 
     def _make_work(self, stride: int, single: bool) -> None:
@@ -617,16 +640,22 @@ class BlockState:
         if self._biased:
             self._samples[1].reshape(block, columns)[:, self.dimension] = 1
             self._samples[0].reshape(-1, columns, width)[:, self.dimension] = 1
+        # The slopes of an iteration take the place of its preactivations, which are not needed again, unless a restart
+        # asks for them; half the memory stays in the caches.
+        preactivations = self._zeros(block * stride)
+        restarting = self._scheme[0] in (FUNCTION_RESTART, GRADIENT_RESTART)
         self._work = (
-            self._zeros(block * stride), self._zeros(1 if single else block * stride), self._zeros(block * stride),
+            preactivations, self._zeros(1 if single else block * stride),
+            self._zeros(block * stride) if restarting else preactivations,
             self._zeros(block * block), self._zeros(block * block), self._zeros(1 if single else block * block),
-            self._zeros(block), np.zeros(block * words, np.uint64), np.zeros(words, np.int64), self._zeros(width),
+            self._zeros(block), np.zeros(block * words, np.uint64), np.zeros(words, np.int64),
             self._zeros(stride), self._zeros(stride),
-            (self._zeros(max(stride, _PAD * width)), self._zeros(stride), self._zeros(stride)),
+            (self._zeros(_PAD * width), self._zeros(stride), self._zeros(stride), self._zeros(stride)),
         )  # fmt: skip
-        self._responses = tuple(np.zeros(size) for size in ((block + 1, block), (block + 1, 2)) * 2)
+        shapes = ((block + 1, block), (block + 1, block), (block + 1,), (block + 1,))
+        self._responses = tuple(self._zeros(*shape) for shape in shapes)
         draw = max(block, _DRAW)
-        self._buffer = (self._zeros(-(-self.dimension // 4) * 4, draw), self._zeros(draw))
+        self._buffer = (np.zeros((-(-self.dimension // 4) * 4, draw), np.float32), np.zeros(draw, np.float32))
 
     def _zeros(self, *shape: int) -> NDArray:
         return np.zeros(shape, self.dtype)
@@ -734,8 +763,21 @@ class BlockState:
         return other
 
 
-def _padded(size: int) -> int:
-    return -(-size // _PAD) * _PAD
+def _segments(knots: NDArray, slopes: NDArray, intercepts: NDArray) -> tuple[NDArray, ...]:
+    """Return ends and slopes of the segments that are not flat, and the offset of the sum of their clipped values.
+
+    sigma(z) = offset + sum_n slope_n clip(z, low_n, high_n), exactly constant where sigma is flat.
+    """
+    ends = np.concatenate([[-np.inf], knots, [np.inf]]).astype(knots.dtype)
+    steep = np.flatnonzero(slopes) if slopes.any() else np.array([0])
+    lows, highs = ends[:-1][steep], ends[1:][steep]
+    at_first_knot = intercepts[0] + slopes[0] * knots[0]
+    offset = at_first_knot - (slopes[steep] * np.clip(knots[0], lows, highs)).sum()
+    return lows, highs, slopes[steep], np.array([offset], knots.dtype)
+
+
+def _padded(size: int, multiple: int = _PAD) -> int:
+    return -(-size // multiple) * multiple
 
 
 def _copied(value):

@@ -58,6 +58,7 @@ def _splat(builder, vector_type, scalar):
 
 
 def _mask(indices):
+    indices = [*indices]
     return ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), indices)
 
 
@@ -69,6 +70,17 @@ def _load(builder, pointer, vector_type, alignment):
 
 def _store(builder, value, pointer, alignment):
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = alignment
+
+
+@intrinsic
+def _width_of(typingctx, array):
+    # A constant of the compiled code; array.itemsize would be read at run time.
+    count = _full(array.dtype).count
+
+    def codegen(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(types.intp), count)
+
+    return types.intp(array), codegen
 
 
 @intrinsic
@@ -150,13 +162,41 @@ def _multiply_vectors(typingctx, a, b):
 
 
 @intrinsic
-def _choose_above(typingctx, p, knot, above, otherwise):
+def _clip_vector(typingctx, p, low, high):
+    def codegen(context, builder, signature, arguments):
+        value = arguments[0]
+        for sign, scalar in ((">", arguments[1]), ("<", arguments[2])):
+            bound = _splat(builder, context.get_value_type(p), scalar)
+            value = builder.select(builder.fcmp_ordered(sign, value, bound), value, bound)
+        return value
+
+    return p(p, p.dtype, p.dtype), codegen
+
+
+@intrinsic
+def _where_between(typingctx, p, low, high, scalar):
     def codegen(context, builder, signature, arguments):
         vector_type = context.get_value_type(p)
-        right = builder.fcmp_ordered(">", arguments[0], _splat(builder, vector_type, arguments[1]))
-        return builder.select(right, _splat(builder, vector_type, arguments[2]), arguments[3])
+        low, high, inside = (_splat(builder, vector_type, argument) for argument in arguments[1:])
+        above = builder.fcmp_ordered(">", arguments[0], low)
+        below = builder.fcmp_ordered("<=", arguments[0], high)
+        return builder.select(builder.and_(above, below), inside, ir.Constant(vector_type, None))
 
-    return p(p, p.dtype, p.dtype, otherwise), codegen
+    return p(p, p.dtype, p.dtype, p.dtype), codegen
+
+
+@intrinsic
+def _sum_numbers(typingctx, vector):
+    def codegen(context, builder, signature, arguments):
+        value, count = arguments[0], vector.count
+        while count > 1:
+            count //= 2
+            low = builder.shuffle_vector(value, value, _mask(range(count)))
+            high = builder.shuffle_vector(value, value, _mask(range(count, 2 * count)))
+            value = builder.fadd(low, high)
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return vector.dtype(vector), codegen
 
 
 @intrinsic
@@ -218,6 +258,12 @@ def _store_columns(typingctx, array, index, stride, a, b, c, d):
 
 
 @nb.njit(nogil=True)
+def width(array):
+    """Return how many of an array's numbers make a vector; a constant of the compiled code."""
+    return _width_of(array)
+
+
+@nb.njit(nogil=True)
 def load(array, index):
     """Return the vector that starts at a flat array's element `index`."""
     return _load_vector(array, index)
@@ -266,9 +312,21 @@ def multiply(a, b):
 
 
 @nb.njit(nogil=True)
-def choose_above(p, knot, above, otherwise):
-    """Return the number `above` where p > knot, and the vector `otherwise` elsewhere."""
-    return _choose_above(p, knot, above, otherwise)
+def clip(p, low, high):
+    """Return p, clipped to [low, high]."""
+    return _clip_vector(p, low, high)
+
+
+@nb.njit(nogil=True)
+def where_between(p, low, high, scalar):
+    """Return the number `scalar` where low < p <= high, and zero elsewhere."""
+    return _where_between(p, low, high, scalar)
+
+
+@nb.njit(nogil=True)
+def total(vector):
+    """Return the sum of a vector's numbers: halves are added until one is left."""
+    return _sum_numbers(vector)
 
 
 @nb.njit(nogil=True)
@@ -298,6 +356,9 @@ def store_columns(array, index, stride, a, b, c, d):
 if nb.config.DISABLE_JIT:
     # The same operations in numpy, for stepping through a kernel.
 
+    def width(array):  # noqa: F811, D103
+        return BYTES // array.itemsize
+
     def load(array, index):  # noqa: F811, D103
         return array[index : index + BYTES // array.itemsize].copy()
 
@@ -322,8 +383,16 @@ if nb.config.DISABLE_JIT:
     def multiply(a, b):  # noqa: F811, D103
         return a * b
 
-    def choose_above(p, knot, above, otherwise):  # noqa: F811, D103
-        return np.where(p > knot, above, otherwise)
+    def clip(p, low, high):  # noqa: F811, D103
+        return np.clip(p, low, high)
+
+    def where_between(p, low, high, scalar):  # noqa: F811, D103
+        return np.where((p > low) & (p <= high), scalar, p.dtype.type(0))
+
+    def total(vector):  # noqa: F811, D103
+        while vector.size > 1:
+            vector = vector[: vector.size // 2] + vector[vector.size // 2 :]
+        return vector[0]
 
     def nonzero_bits(vector):  # noqa: F811, D103
         return sum(1 << n for n in np.flatnonzero(vector).tolist())

@@ -1,13 +1,17 @@
-r"""Optimisers that are linear in two sequences, as the block kernel takes them.
+r"""Optimisers that are linear in a point and a velocity, as the block kernel takes them.
 
-Each keeps the point u where the gradient g is taken and a second sequence w; with the step s an iteration is
+Each takes the gradient g at the point u and keeps a velocity v; with the step s an iteration is
 
-.. math:: u' = (1 + \gamma) u - \gamma w - \beta s g, \qquad w' = u - \beta' s g,
+.. math:: v' = \gamma v - \kappa s g, \qquad u' = u + v' - \beta s g,
 
-with coefficients shared by all weights: plain SGD has :math:`\gamma = 0, \beta = \beta' = 1`, heavy ball
-:math:`\beta = 1, \beta' = 0` (w is the last point), Nesterov :math:`\beta = 1 + \gamma, \beta' = 1` and MaSS
-:math:`\beta = 1 + \gamma - \eta_2/\eta_1, \beta' = 1`. With adaptive restart :math:`\gamma` follows the accelerated
-sequence of O'Donoghue & Candes (2015), eqs. 3-5, and a restart sets it to zero for one iteration.
+with coefficients shared by all weights. Plain SGD has :math:`\gamma = \kappa = 0, \beta = 1`, heavy ball
+:math:`\kappa = 1, \beta = 0`, Nesterov :math:`\kappa = \gamma, \beta = 1` and MaSS
+:math:`\kappa = \gamma - \eta_2/\eta_1, \beta = 1`. In the papers' notation Nesterov and MaSS have a second sequence
+:math:`w' = u - s g` and :math:`u' = w' + \gamma (w' - w) + \eta_2 g`: it is :math:`w = u - v`, and the velocity is kept
+in its place because a small difference of two large numbers would lose digits.
+
+With adaptive restart :math:`\gamma` follows the accelerated sequence of O'Donoghue & Candes (2015), section 2.1, and a
+restart sets :math:`\gamma = \kappa = 0` for one iteration: u moves to w'.
 """
 
 import math
@@ -46,7 +50,7 @@ class Momentum:
     gamma : float
         :math:`\gamma \ge 0` of the rule ``constant`` [1].
     heavy_ball : bool
-        Whether the step enters u once, as in Polyak's method, instead of :math:`1 + \gamma` times.
+        Whether the step enters through the velocity alone, as in Polyak's method.
     compensation : float
         :math:`\eta_2/\eta_1 \ge 0` of MaSS [1].
     q : float
@@ -93,7 +97,7 @@ def next_theta(theta, q):
 
 @nb.njit(nogil=True)
 def coefficients(rule, numbers, theta, restart):
-    """Return gamma, beta, beta' of an iteration and the theta of the next.
+    """Return gamma, kappa, beta of an iteration and the theta of the next.
 
     Parameters
     ----------
@@ -107,17 +111,13 @@ def coefficients(rule, numbers, theta, restart):
         Whether this iteration restarts.
 
     """
-    if rule == CONSTANT:
-        gamma = numbers[0]
-    elif restart:
-        gamma = 0.0
-        theta = 1.0
-    else:
+    if restart:
+        return 0.0, 0.0, 1.0, 1.0
+    gamma = numbers[0]
+    if rule != CONSTANT:
         following = next_theta(theta, numbers[3])
         gamma = theta * (1 - theta) / (theta * theta + following)
         theta = following
     if numbers[1] > 0:
         return gamma, 1.0, 0.0, theta
-    # A restart drops the compensation too: the point moves to w, and nowhere else.
-    compensation = 0.0 if restart else numbers[2]
-    return gamma, 1 + gamma - compensation, 1.0, theta
+    return gamma, gamma - numbers[2], 1.0, theta
