@@ -14,6 +14,7 @@ min_version("9.25")
 
 # The package is used from this folder, installed or not, by this file and by every job.
 sys.path.insert(0, os.path.join(workflow.basedir, "src"))
+os.environ.setdefault("NUMBA_CACHE_DIR", os.path.join(workflow.basedir, ".numba"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [sys.path[0], os.getenv("PYTHONPATH")])))
 
 
@@ -43,9 +44,12 @@ include: "rules/figures.smk"
 include: "rules/report.smk"
 
 
-# A run that was killed leaves its locks; the same command again lifts them and goes on.
+# A run that was killed leaves its locks; the same command again lifts them and goes on. Kernels are compiled once,
+# before the jobs fan out. (A rule that all jobs name as `ancient` would not do: where it has to run, Snakemake looks at
+# no other reason for the jobs behind it, and a changed parameter would go unnoticed.)
 onstart:
     locks.note_run()
+    caches.warm_up(precisions())
 
 
 onsuccess:

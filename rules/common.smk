@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from meanfield import config as configuration
-from meanfield import locks
+from meanfield import caches, locks
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
 
@@ -51,6 +51,12 @@ def names_under(part):
 def code(script, modules=()):
     """Return the digest of a script and of what it imports, for `params`."""
     return wf.code_digest(ROOT / "workflow_scripts" / script, modules, source=SOURCE)
+
+
+def precisions():
+    """Return the precisions that simulations use."""
+    simulations = (s for block in config["experiments"].values() for s in block["simulate"].values())
+    return sorted({settings["precision"] for settings in simulations})
 
 
 def simulation_chunks(wildcards):

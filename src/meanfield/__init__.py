@@ -1,1 +1,5 @@
-"""Mean-field limits of neural networks: the numerics behind the workflow."""
+"""Mean-field limits of neural networks and non-convex landscapes: the numerics behind the figures."""
+
+from meanfield.caches import separate_numba_cache
+
+separate_numba_cache()

@@ -200,7 +200,8 @@ def _simulation_problems(key: str, simulation: dict) -> list[str]:
     if method not in registry.METHODS:
         known = sorted(registry.METHODS)
         return [f"{key}.method: {method!r} found{_suggest(method, known)}; known: {', '.join(known)}"]
-    allowed = {f.name for f in dataclasses.fields(registry.load(registry.METHODS, method).Hyperparameters)}
+    kind = registry.load(registry.METHODS, method).Hyperparameters
+    allowed = {f.name for f in dataclasses.fields(kind)}
     given = set(simulation["hyperparameters"])
     for name in sorted(given - allowed):
         listed = ", ".join(sorted(allowed)) or "none"
@@ -208,6 +209,11 @@ def _simulation_problems(key: str, simulation: dict) -> list[str]:
             f"{key}.hyperparameters: unknown key {name!r}{_suggest(name, sorted(allowed))}; {method} takes: {listed}"
         )
     problems += [f"{key}.hyperparameters: key {name!r} is missing" for name in sorted(allowed - given)]
+    if given == allowed:
+        try:
+            kind(**simulation["hyperparameters"])
+        except ValueError as error:
+            problems.append(f"{key}.hyperparameters.{error}")
     time = simulation["step_size"] * simulation["iterations"]
     if time > LARGEST_TIME:
         problems.append(

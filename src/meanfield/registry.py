@@ -11,6 +11,10 @@ from types import ModuleType
 # Each module offers `Hyperparameters` (a dataclass) and `trajectory`; see meanfield.methods.sgd.
 METHODS = {
     "sgd": "meanfield.methods.sgd",
+    "heavy_ball": "meanfield.methods.heavy_ball",
+    "nesterov": "meanfield.methods.nesterov",
+    "nesterov_restart": "meanfield.methods.nesterov_restart",
+    "mass": "meanfield.methods.mass",
 }
 
 # Each entry is a function of (potentials, law, times, *, schedule, …the numbers of its configuration block).

@@ -10,8 +10,8 @@ from meanfield import registry
 
 PACKAGE = "meanfield"
 # The registries are tables of module names: a job's digest covers the entries it uses instead of the table, so that
-# a new entry reruns nothing. Logs and error classes change no result.
-OPEN_MODULES = {"meanfield.registry", "meanfield.logs", "meanfield.errors"}
+# a new entry reruns nothing. Logs, error classes and the place of compiled code change no result.
+OPEN_MODULES = {"meanfield.registry", "meanfield.logs", "meanfield.errors", "meanfield.caches"}
 
 
 def _module_file(name: str, source: Path) -> Path | None:

@@ -365,7 +365,7 @@ def test_accelerated_sequence_is_the_one_computed_by_hand():
     ],
 )
 def test_impossible_momentum_is_refused(wrong):
-    with pytest.raises(ValueError, match="momentum|gamma"):
+    with pytest.raises(ValueError, match=r"momentum|gamma"):
         Momentum(**wrong)
 
 

@@ -43,7 +43,7 @@ SGD = "experiments.isotropic.simulate.sgd"
         ("experiments.isotropic.neurons", True, "boolean True found, integer needed"),
         (f"{SGD}.step_size", "1e-6", "YAML needs a dot and a signed exponent"),
         (f"{SGD}.step_size", 0.0, "0.0 found, more than 0 needed"),
-        (f"{SGD}.method", "sdg", "'sdg' found (did you mean 'sgd'?); known: sgd"),
+        (f"{SGD}.method", "sdg", "'sdg' found (did you mean 'sgd'?); known: heavy_ball, mass"),
         (f"{SGD}.hyperparameters", {"momentum": 0.9}, "unknown key 'momentum'; sgd takes: none"),
         (f"{SGD}.snapshots.final", 10**9, "iteration 1000000000 found, but the run ends at 10000000"),
         (f"{SGD}.step_size", 1.0, "step_size * iterations = 1e+07"),
@@ -70,6 +70,32 @@ def test_a_slip_is_named_with_what_was_found_and_what_is_allowed(base, path, val
     assert words in str(caught.value)
     for line in str(caught.value).splitlines():
         assert line.startswith("config: ")
+
+
+@pytest.mark.parametrize(
+    ("method", "hyperparameters", "words"),
+    [
+        ("nesterov", {}, "hyperparameters: key 'momentum' is missing"),
+        ("nesterov", {"momentum": 1.0}, "hyperparameters.momentum: 1.0 found; a number of at least 0 and less than 1"),
+        ("heavy_ball", {"momentum": "0.9"}, "hyperparameters.momentum: '0.9' found; a number"),
+        ("mass", {"momentum": 0.9, "compensation": -0.1}, "hyperparameters.compensation: -0.1 found"),
+        ("mass", {"momentum": True, "compensation": 0.1}, "hyperparameters.momentum: True found"),
+        (
+            "nesterov_restart",
+            {"scheme": "fast", "inverse_condition": 0.0},
+            "scheme: 'fast' found; allowed: f",
+        ),
+        ("nesterov_restart", {"scheme": ["gradient"], "inverse_condition": 0.0}, "scheme: ['gradient'] found"),
+        ("nesterov_restart", {"scheme": "gradient", "inverse_condition": 1.5}, "inverse_condition: 1.5 found"),
+        ("nesterov_restart", {"scheme": "none", "inverse_condition": math.nan}, "nan"),
+    ],
+)
+def test_a_slip_in_a_hyperparameter_is_named(base, method, hyperparameters, words):
+    settings = changed(changed(base, f"{SGD}.method", method), f"{SGD}.hyperparameters", hyperparameters)
+    with pytest.raises(ConfigError) as caught:
+        configuration.check(settings, SCHEMA)
+    assert words in str(caught.value)
+    assert "simulate.sgd" in str(caught.value)
 
 
 def test_a_name_may_not_stand_for_a_simulation_and_a_limit(base):

@@ -375,7 +375,7 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
     moves, kicks, carried, kept = responses
     rule, numbers, theta = scheme
     known = single or rule == CONSTANT
-    restarting = rule == FUNCTION_RESTART or rule == GRADIENT_RESTART
+    restarting = rule in (FUNCTION_RESTART, GRADIENT_RESTART)
     moved[:] = 0
     for k in range(count):
         first = 0
@@ -736,7 +736,7 @@ class BlockState:
         if inputs.shape != (targets.size, self.dimension) or step_sizes.shape != index.shape:
             msg = f"shapes disagree: inputs {inputs.shape}, targets {targets.shape}, steps {step_sizes.shape}"
             raise ValueError(msg)
-        if index.size and not (0 <= index.min() and index.max() < targets.size):
+        if index.size and (index.min() < 0 or index.max() >= targets.size):
             msg = f"an index points outside the {targets.size} samples: {index.min()} to {index.max()}"
             raise ValueError(msg)
         dataset = (

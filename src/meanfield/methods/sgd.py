@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
-from meanfield.kernels.streams import stream_key
-from meanfield.limits.schedule import Schedule
+from meanfield.kernels.momentum import SGD
+from meanfield.methods.blocks import run_blocks
 from meanfield.problems.isotropic import IsotropicGaussians
 
 
@@ -23,60 +23,7 @@ class Hyperparameters:
 
 
 def trajectory(
-    problem: IsotropicGaussians,
-    weights: NDArray,
-    hyperparameters: Hyperparameters,
-    *,
-    schedule: Schedule,
-    step_size: float,
-    stops: list[int],
-    root: int,
-    experiment: str,
-    replicate: int,
+    problem: IsotropicGaussians, weights: NDArray, hyperparameters: Hyperparameters, **run
 ) -> Iterator[NDArray]:
-    """Run SGD on a replicate's data stream and yield the weights at each stop.
-
-    Parameters
-    ----------
-    problem : IsotropicGaussians
-        Data and network.
-    weights : array, shape (neuron, coordinate), float32 or float64
-        Initial weights [1]; their type is that of all arithmetic. Not modified.
-    hyperparameters : Hyperparameters
-        Empty.
-    schedule : Schedule
-        xi.
-    step_size : float
-        epsilon [mean-field time per iteration].
-    stops : list of int, increasing
-        Iterations at which the weights are wanted; 0 is the initial state.
-    root, experiment, replicate
-        Name the data stream, see `meanfield.kernels.streams`.
-
-    Yields
-    ------
-    array, shape (neuron, coordinate)
-        A copy of the weights after as many iterations as each stop says. The values do not depend on the other
-        stops: blocks of samples keep their boundaries wherever a run is looked at.
-
-    """
-    state = problem.block_state(weights)
-    settings = {
-        "key": stream_key(root, experiment, replicate),
-        "scales": problem.scales,
-        "step_size": step_size,
-        "coefficient": schedule.coefficient,
-        "exponent": schedule.exponent,
-    }
-    done = 0
-    for stop in stops:
-        boundary = stop - stop % state.block
-        if boundary > done:
-            state.advance_stream(done, boundary, **settings)
-            done = boundary
-        if stop == done:
-            yield state.weights
-        else:
-            ahead = state.copy()
-            ahead.advance_stream(done, stop, **settings)
-            yield ahead.weights
+    """Yield the weights of SGD at each stop; see `meanfield.methods.blocks.run_blocks` for the arguments."""
+    return run_blocks(problem, weights, SGD, **run)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.streams import INITIAL_WEIGHTS, seed_sequence, standard_samples, stream_key
 from meanfield.problems.activations import Activation
 
@@ -71,9 +72,9 @@ class IsotropicGaussians:
         residual = y - self.activation(z).mean()
         return np.outer(-2 * residual * self.activation.derivative(z), x)
 
-    def block_state(self, weights: NDArray) -> BlockState:
-        """Return the compiled block-SGD state that starts from `weights`."""
-        return BlockState(weights, self.activation.kernel_code())
+    def block_state(self, weights: NDArray, momentum: Momentum = SGD) -> BlockState:
+        """Return the compiled state of an optimiser, plain SGD if none is given, that starts from `weights`."""
+        return BlockState(weights, self.activation.kernel_code(), momentum=momentum)
 
     # -- population quantities ----------------------------------------------------------------------------------
 

@@ -1,0 +1,51 @@
+"""Compile every kernel that the workflow's jobs call, once, before they start side by side. Arrays only, no files."""
+
+import sys
+from collections.abc import Iterable
+
+import numpy as np
+
+from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.streams import stream_key
+from meanfield.limits.characteristics import solve_characteristics
+from meanfield.limits.potentials import radial_potentials
+from meanfield.limits.schedule import Schedule
+from meanfield.problems.activations import PiecewiseLinear
+from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
+
+
+def compile_kernels(precisions: Iterable[str]) -> list[str]:
+    """Run each kernel once on the smallest input, so that it is in numba's cache afterwards.
+
+    Parameters
+    ----------
+    precisions : iterable of str
+        The precisions that simulations use, ``float32`` or ``float64``.
+
+    Returns
+    -------
+    list of str
+        What was compiled.
+
+    """
+    activation = PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))
+    problem = IsotropicGaussians(4, 0.5, activation)
+    weights = RadialLaw("gaussian", 0.8).sample(20, 4, 0, "warm-up", 0)
+    done = []
+    for precision in sorted(set(precisions)):
+        state = BlockState(weights.astype(precision), activation.kernel_code())
+        state.advance_stream(0, 1, key=stream_key(0, "warm-up", 0), scales=problem.scales, step_size=1e-3)
+        done.append(f"block SGD, {precision}")
+    problem.risk(np.concatenate([weights, weights[:1]]))
+    done.append("population risk")
+    times = np.array([0.0, 1e-3])
+    law = RadialLaw("gaussian", 0.8)
+    solve_characteristics(
+        radial_potentials(problem), law, times, atoms=10, schedule=Schedule(), relative_tolerance=1e-3
+    )
+    done.append("distributional dynamics")
+    return done
+
+
+if __name__ == "__main__":
+    print(*compile_kernels(sys.argv[1:]), sep="\n")
