@@ -3,9 +3,9 @@
     python benchmarks/dynamics.py [--rounds 5] [--atoms 400] [--output benchmarks/results/dynamics.json]
 
 Problems are the report's: isotropic (d = 40) and failure from both initial laws (d = 320). Parts are the potentials,
-the table (also inside each solution) and the solution with 82 records; the drift is one evaluation. The reference of the
-drift is the closed form in numpy; the error is that of the risk over the whole curve, against four times as many atoms
-and a hundredth of the tolerance. Medians over the rounds, in which the parts run in turn.
+the table (also inside each solution) and the solution with 82 records; the drift is one evaluation, beside the closed
+form in numpy. The error is that of the risk over the whole curve, against four times as many atoms and a hundredth of
+the tolerance. Medians over the rounds, in which the parts run in turn.
 """
 
 import argparse

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
+from meanfield.analysis.distances import empirical, kolmogorov, wasserstein, weighted
 from meanfield.kernels import characteristics as kernel
 from meanfield.kernels.reference import dormand_prince
 from meanfield.limits import characteristics as module
@@ -328,6 +329,15 @@ def test_graded_atoms_have_the_mean_norm_of_their_law_to_second_order(dimension,
     orders = -np.diff(np.log2(errors))
     # J^-2 times a power of log J; measured 1.73 to 1.86, in the plane, where one end is not singular, up to 2.05.
     assert ((orders > 1.65) & (orders < 2.1)).all(), orders
+
+
+def test_distances_of_graded_atoms_to_their_law_are_those_of_atoms_so_heavy():
+    radius, mass = graded_atoms(GAUSSIAN, 40, 100)
+    graded, fine = weighted(radius, mass), empirical(GAUSSIAN.quantile((np.arange(50_000) + 0.5) / 50_000, 40))
+    # An atom in the middle of its class: half the heaviest mass, 1.5 / 100, away in probability.
+    assert kolmogorov(graded, fine) == pytest.approx(1.5 / 200, rel=0.02)
+    # A quarter of the width of a class on average, and the classes span some five deviations of 0.089.
+    assert wasserstein(graded, fine, 1) == pytest.approx(0.25 * 5 * 0.089 / 100, rel=0.5)
 
 
 def test_atoms_of_a_shell_coincide():
