@@ -158,7 +158,8 @@ def test_the_resolution_study_finds_smaller_errors_at_finer_resolution():
     found = load("solve_convergence").study(study=study, courant=0.45, relative_tolerance=1e-8, **BLOCK)
     assert (np.diff(found["error_atoms"].values[:, 0]) < 0).all()
     assert (np.diff(found["error_cells"].values[:, 0]) < 0).all()
-    assert found["order_atoms"].values[0] == pytest.approx(1.0, abs=0.2)
+    # Two, up to a logarithm.
+    assert found["order_atoms"].values[0] == pytest.approx(1.75, abs=0.15)
 
 
 def test_values_hold_scalars_and_small_tables(runs, limits):

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from meanfield.limits.potentials import RadialPotentials, TabulatedDrift, norm_rule, radial_potentials
+from meanfield.kernels import characteristics as kernel
+from meanfield.limits.potentials import (
+    RadialPotentials,
+    TabulatedDrift,
+    _quintic,
+    _tabulate,
+    norm_rule,
+    radial_potentials,
+)
 from meanfield.problems.activations import PiecewiseLinear, Smooth, direction_rule
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 
@@ -143,7 +151,8 @@ def test_rectifier_has_polynomial_potentials():
     potentials = made(40, 0.8, RELU)
     positive = 0.5 * math.exp(math.lgamma(20) - math.lgamma(20.5)) / math.sqrt(math.pi)
     r, s = np.array([0.5, 2.0]), np.array([1.0, 3.0])
-    np.testing.assert_allclose(potentials.single(r), -0.8 * r / math.sqrt(2 * math.pi), rtol=1e-11)
+    # The number of nodes is chosen for 1e-9 of the largest u; E |x| converges slower than E |x|^2, which is exact.
+    np.testing.assert_allclose(potentials.single(r), -0.8 * r / math.sqrt(2 * math.pi), rtol=1e-8)
     np.testing.assert_allclose(potentials.pair(r, s), r * s * 40 * positive**2 * 1.64, rtol=1e-11)
 
 
@@ -325,16 +334,77 @@ def test_risk_of_the_resting_shell_in_the_limit():
 
 @several_activations
 @pytest.mark.parametrize("dimension", [40, 320, None])
-def test_table_agrees_with_the_exact_drift_and_risk(activation, dimension):
+def test_table_agrees_with_the_closed_forms_to_ten_digits(activation, dimension):
     potentials = made(dimension, 0.5, activation)
     table = TabulatedDrift(potentials, 5.0)
     r = RadialLaw("gaussian", 1.2).quantile((np.arange(100) + 0.5) / 100, 5)
     mass = np.linspace(1, 2, 100) / 150
-    drift, risk = table(r, mass)
-    # Errors of the features are below 1e-8 and enter with factors up to 50 (residual times radius of a node).
-    np.testing.assert_allclose(drift, potentials.drift(r, r, mass), rtol=0, atol=5e-7)
-    assert risk == pytest.approx(potentials.risk(r, mass), rel=0, abs=2e-7)
-    assert table.error < 2e-8
+    for scale in (0.3, 1.0, 1.7):
+        drift, risk = table(scale * r, mass)
+        exact = potentials.drift(scale * r, scale * r, mass)
+        # Tables and compression aim at 1e-10 of the largest slope of a feature.
+        np.testing.assert_allclose(drift, exact, rtol=0, atol=1e-10 * np.abs(exact).max())
+        assert risk == pytest.approx(potentials.risk(scale * r, mass), rel=0, abs=1e-10)
+    assert 0 < table.error < 3e-10
+
+
+def test_drift_of_the_isotropic_problem_has_a_relative_error_of_five_in_a_hundred_billion():
+    potentials = made(40, 0.8, MONOTONE)
+    r = RadialLaw("gaussian", 0.8).quantile((np.arange(400) + 0.5) / 400, 40)
+    mass = np.full(400, 1 / 400)
+    drift, risk = TabulatedDrift(potentials, 10.0)(r, mass)
+    exact = potentials.drift(r, r, mass)
+    np.testing.assert_allclose(drift, exact, rtol=0, atol=5e-11 * np.abs(exact).max())  # measured 3e-11
+    assert risk == pytest.approx(potentials.risk(r, mass), rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("dimension", "kept"), [(12, 48), (40, 16), (320, 16), (None, 16)])
+def test_compression_keeps_the_numerical_rank_and_reports_what_it_costs(dimension, kept):
+    potentials = made(dimension, 0.8, MONOTONE)
+    table = TabulatedDrift(potentials, 6.0)
+    assert table.arrays[0].shape[1:] == (kept // kernel.LANES, 6 * kernel.LANES)
+    r = np.array([0.05, 0.3, 0.9, 2.0, 4.0])
+    largest = np.sqrt(potentials.weights) @ np.abs(potentials.feature_derivatives(np.linspace(0, 6, 200))).max(axis=1)
+    for atom in (0.2, 1.0, 5.0):  # laws far from each other
+        at = np.append(r, atom)
+        mass = np.append(np.zeros(r.size), 1.0)
+        gap = np.abs(table(at, mass)[0] - potentials.drift(at, at, mass))
+        # The bound is in units of the largest slope; targets and means are at most 8.5 apart.
+        assert gap.max() <= 2 * 8.5 * table.error * largest
+
+
+def test_quintic_is_exact_for_polynomials_of_degree_five():
+    # s^5 - 2 s^2 + 1 on two intervals, in units of the interval: values and slopes at 0, 1/2, 1, 3/2, 2.
+    s = np.arange(5) / 2
+    rows = _quintic(s**5 - 2 * s**2 + 1, 5 * s**4 - 4 * s)
+    np.testing.assert_allclose(rows[0], [1, 0, -2, 0, 0, 1], rtol=0, atol=1e-13)
+    # (1 + t)^5 - 2 (1 + t)^2 + 1
+    np.testing.assert_allclose(rows[1], [0, 1, 8, 10, 5, 1], rtol=0, atol=1e-12)
+
+
+def test_table_of_a_function_converges_with_order_six_and_its_slope_with_five():
+    errors = []
+    for size in (32, 64, 128):
+        rows, width, _ = _tabulate(lambda s: (np.exp(-s), -np.exp(-s)), 6.0, 1.0, [size])
+        at = np.linspace(0, 6, 2001)
+        value, slope = np.empty_like(at), np.empty_like(at)
+        kernel.evaluate(rows, 1.0, width, at, value, slope)
+        errors.append([np.abs(value - np.exp(-at)).max(), np.abs(slope + np.exp(-at)).max()])
+    orders = -np.diff(np.log2(errors), axis=0)
+    assert (np.abs(orders - [6, 5]) < 0.2).all(), orders
+
+
+@pytest.mark.parametrize(("dimension", "activation"), [(3, NONMONOTONE), (12, MONOTONE)])
+def test_error_of_a_table_covers_what_is_found_elsewhere(dimension, activation):
+    # Kinks of the features in low dimension: no table is good, and it says so.
+    potentials = made(dimension, 0.5, activation)
+    table = TabulatedDrift(potentials, 4.0)
+    r = np.linspace(0.01, 3.9, 301)
+    mass = np.full(301, 1 / 301)
+    gap = np.abs(table(r, mass)[0] - potentials.drift(r, r, mass)).max()
+    slopes = np.sqrt(potentials.weights @ potentials.feature_derivatives(r) ** 2).max()
+    # Drift is twice a mean of residuals, below 8.5, times slopes.
+    assert gap <= 2 * 8.5 * table.error * slopes
 
 
 def test_table_counts_negative_norms_as_zero():

@@ -1,4 +1,4 @@
-r"""Sequential SGD in plain numpy: the definition that the compiled kernels are tested against."""
+r"""Sequential SGD and characteristics in plain numpy: the definitions that the compiled kernels are tested against."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.kernels.characteristics import DENSE, ERROR, STAGES
 from meanfield.kernels.momentum import FUNCTION_RESTART, GRADIENT_RESTART, SGD, Momentum, coefficients
 
 
@@ -124,3 +125,80 @@ def sequential_two_layer(
         v = TwoLayer(*(gamma * velocity + kappa * move for velocity, move in zip(v, moves, strict=True)))
         u = TwoLayer(*(point + velocity + beta * move for point, velocity, move in zip(u, v, moves, strict=True)))
     return u
+
+
+def dormand_prince(
+    drift: Callable[[NDArray, NDArray], tuple[NDArray, float]],
+    radius: NDArray,
+    mass: NDArray,
+    clock: NDArray,
+    tolerance: float,
+) -> tuple[NDArray, NDArray, int]:
+    r"""Move atoms on the half-line by an embedded Runge-Kutta pair 5(4) with step control.
+
+    The pair of Dormand & Prince (1980), with its continuous extension for the records. Atoms are stopped at zero.
+
+    Parameters
+    ----------
+    drift : callable
+        Maps norms and masses, shape (atom,), to the drift, shape (atom,), and the risk; negative norms count as zero.
+    radius, mass : array, shape (atom,)
+        Initial norms [1] and masses, which sum to one.
+    clock : array, shape (record,), increasing
+        Times of the records; the first is that of `radius` [1].
+    tolerance : float
+        Local error per step in the mean-square norm of the law, relative to its root mean square norm, or to 0.1.
+
+    Returns
+    -------
+    records : array, shape (record, atom)
+        Norms at the records.
+    risks : array, shape (record,)
+        Risks at the records.
+    evaluations : int
+        Evaluations of the drift.
+
+    Raises
+    ------
+    FloatingPointError
+        If the solution stops being finite or needs steps below rounding.
+
+    """
+    radius, now = np.asarray(radius, dtype=float), float(clock[0])
+    slope, risk = drift(radius, mass)
+    records, risks, evaluations = [], [], 1
+    while len(records) < len(clock) and clock[len(records)] <= now:
+        records.append(radius)
+        risks.append(risk)
+    step = 1e-3 * radius.max() / max(np.abs(slope).max(), 1e-9)
+    while len(records) < len(clock):
+        stages = [slope]
+        for n, row in enumerate(STAGES):
+            point = radius + step * np.tensordot(row[: n + 1], np.array(stages), 1)
+            stages.append(drift(point, mass)[0])
+            evaluations += 1
+        low = point - step * np.tensordot(ERROR, np.array(stages), 1)
+        new = np.maximum(point, 0)
+        gap = np.where(radius > 0, point - low, new - np.maximum(low, 0))
+        error = np.sqrt(mass @ gap**2) / (tolerance * max(np.sqrt(mass @ new**2), 0.1))
+        if not np.isfinite(error):
+            msg = f"the solution stopped being finite at clock {now:.6g}"
+            raise FloatingPointError(msg)
+        if error <= 1:
+            end = now + step
+            fourth = step * np.tensordot(DENSE, np.array(stages), 1)
+            change = point - radius
+            left = step * stages[0] - change
+            right = change - step * stages[-1] - left
+            while len(records) < len(clock) and clock[len(records)] <= end:
+                a = (clock[len(records)] - now) / step
+                at = radius + a * (change + (1 - a) * (left + a * (right + (1 - a) * fourth)))
+                records.append(np.maximum(at, 0))
+                risks.append(drift(records[-1], mass)[1])
+                evaluations += 1
+            now, radius, slope = end, new, stages[-1]
+        step *= min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
+        if error > 1 and now + step == now:
+            msg = f"the solution needs steps below rounding at clock {now:.6g}"
+            raise FloatingPointError(msg)
+    return np.array(records), np.array(risks), evaluations

@@ -13,21 +13,28 @@ concentrates and one node per class remains, :math:`F_\pm(r) = E\,\sigma(\tau_\p
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from meanfield.kernels import characteristics as kernel
 from meanfield.problems.isotropic import IsotropicGaussians
 
 Floats = NDArray[np.float64]
 
-_NODES = (16, 32, 64, 128, 256, 512, 1024)
+_NODES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _QUADRATURE_TOLERANCE = 1e-9
-_TABLE_TOLERANCE = 1e-9
-_LARGEST_TABLE = 1 << 16
+_TABLE_TOLERANCE = 1e-10
+# Intervals tried for the table of the mean and for that of the features, and the most (intervals times features) of
+# the latter: 13 MB.
+_MEAN_INTERVALS = tuple(512 << n for n in range(7))
+_INTERVALS = tuple(512 << n for n in range(4))
+_LARGEST_TABLE = 1 << 18
+_GRID_PER_NODE = 4
+_TINY = 1e-300
 
 
 def norm_rule(dimension: int, order: int) -> tuple[Floats, Floats]:
@@ -52,7 +59,8 @@ class RadialPotentials:
         Norm of the input (standard deviation of the preactivation per unit norm if d is infinite), probability
         and label of each node [1].
     error : float
-        Largest error of v, and change of u against half as many nodes, over a grid of norms.
+        Largest error of v, and change of u with twice as many nodes (half as many, if there were no more to try),
+        over a grid of norms.
 
     """
 
@@ -132,28 +140,45 @@ def radial_potentials(problem: IsotropicGaussians, *, infinite: bool = False) ->
     labels = np.array([1.0, -1.0])
     if infinite:
         return RadialPotentials(problem, True, np.array([wide, narrow]), half, labels, 0.0)
-    probe = np.linspace(0.05, 6.0, 60)
-    previous = made = None
+    probe = np.linspace(0.05, 6.0, 30)
+    exact = problem.potential(probe)
+    coarse = coarse_pair = None
     for order in _NODES:
         norms, weights = norm_rule(problem.dimension, order)
         radii = np.concatenate([wide * norms, narrow * norms])
         keep = np.tile(weights, 2) > 1e-20  # nodes of no weight only cost time
-        candidate = RadialPotentials(
+        fine = RadialPotentials(
             problem, False, radii[keep], np.tile(weights, 2)[keep] / 2, np.repeat(labels, order)[keep], np.nan
         )
-        features = candidate.features(probe)
-        pair = (features * candidate.weights[:, None]).T @ features
-        # The exact v is known in every dimension; u is compared with what half as many nodes gave.
-        error = float(np.abs(candidate.single(probe) - problem.potential(probe)).max())
-        error = max(error, np.inf if previous is None else float(np.abs(pair - previous).max()))
-        if made is not None and error <= _QUADRATURE_TOLERANCE * np.abs(pair).max():
-            return dataclasses.replace(candidate, error=error)
-        previous, made = pair, candidate
-    return dataclasses.replace(made, error=error)
+        features = fine.features(probe)
+        pair = (features * fine.weights[:, None]).T @ features
+        # The exact v is known in every dimension; u is compared with what twice as many nodes give.
+        v_error = float(np.abs(features.T @ (fine.weights * fine.targets) + exact).max())
+        if coarse is not None:
+            change = float(np.abs(pair - coarse_pair).max())
+            if max(coarse.error, change) <= _QUADRATURE_TOLERANCE * np.abs(pair).max():
+                return dataclasses.replace(coarse, error=max(coarse.error, change))
+        coarse, coarse_pair = dataclasses.replace(fine, error=v_error), pair
+    return dataclasses.replace(fine, error=max(v_error, change))
 
 
 class TabulatedDrift:
-    """Fast risk and drift of many atoms: cubic Hermite tables of the features, compiled.
+    r"""Fast risk and drift of many atoms: compressed features in one table, compiled.
+
+    1. The mean :math:`h(s) = E\,\sigma(s c)` is tabulated, as a polynomial of degree five per interval that has the
+       value and the slope of h at both ends and in the middle. Intervals are equal in :math:`s/(s + b)`, b the standard
+       deviation of 1/c, roughly: the mean changes fast at small arguments and slowly at large ones.
+    2. The features are compressed. With the singular value decomposition
+       :math:`\sqrt{p_q} F_q(r) = \sum_k U_{qk} \varphi_k(r)` over a grid of norms and
+       :math:`z_k = \sum_q U_{qk} \sqrt{p_q} y_q`,
+
+       .. math:: R(\rho) = \sum_k (z_k - \bar\varphi_k)^2, \qquad
+                 \text{drift}(r) = 2 \sum_k (z_k - \bar\varphi_k)\, \varphi_k'(r), \qquad
+                 \bar\varphi_k = \int \varphi_k\, d\rho,
+
+       and the terms beyond the numerical rank, restricted to them, change the drift of no law by more than
+       :math:`2 (|z \cdot \varphi'(r)| + \max_s |\varphi(s)|\, |\varphi'(r)|)`.
+    3. The kept :math:`\varphi_k` are tabulated like h, in intervals equal in :math:`r/(r + b/\max R_q)`.
 
     Parameters
     ----------
@@ -162,29 +187,50 @@ class TabulatedDrift:
     largest_norm : float
         Norms up to here come from the table; beyond it `covers` is false and the caller makes a larger table.
 
+    Attributes
+    ----------
+    arrays : tuple
+        What `meanfield.kernels.characteristics.drift` takes.
+    error : float
+        The sum of three relative errors: of the two tables (values relative to the largest value, slopes relative to
+        the largest slope), and of the compression (of the drift, relative to the largest slope).
+
     """
 
     def __init__(self, potentials: RadialPotentials, largest_norm: float):
-        self.potentials = potentials
+        p = self.potentials = potentials
         self.largest_norm = largest_norm
-        top = largest_norm * potentials.radii.max()
-        size = 4096
-        while True:
-            grid = np.linspace(0, top, size + 1)
-            spacing = top / size
-            value, slope = potentials._mean(grid), potentials._mean_derivative(grid)
-            shift = 0.02 * spacing
-            left = potentials._mean_derivative(np.maximum(grid - shift, 0))
-            curvature = (potentials._mean_derivative(grid + shift) - left) / (shift + np.minimum(shift, grid))
-            self._tables = (value, slope, curvature, spacing)
-            middle = (grid[1:] + grid[:-1]) / 2
-            exact, exact_slope = potentials._mean(middle), potentials._mean_derivative(middle)
-            guess, guess_slope = np.empty(size), np.empty(size)
-            _evaluate(middle, *self._tables, guess, guess_slope)
-            self.error = max(np.abs(guess - exact).max(), spacing * np.abs(guess_slope - exact_slope).max())
-            if self.error <= _TABLE_TOLERANCE * max(1.0, np.abs(value).max()) or size >= _LARGEST_TABLE:
-                break
-            size *= 2
+        widest = float(p.radii.max())
+        mean_bend = 1.0 if p.infinite else float(np.sqrt(p.problem.dimension))
+        bend = mean_bend / widest
+        mean_rows, mean_width, mean_error = _tabulate(
+            lambda s: (p._mean(s), p._mean_derivative(s)), largest_norm * widest, mean_bend, _MEAN_INTERVALS
+        )
+        roots = np.sqrt(p.weights)
+
+        def features(r: Floats) -> tuple[Floats, Floats]:
+            # sqrt(p_q) F_q(r) and its derivative, shape (norm, node)
+            at = np.multiply.outer(r, p.radii)
+            value, slope = np.empty_like(at), np.empty_like(at)
+            kernel.evaluate(mean_rows, mean_bend, mean_width, at.ravel(), value.reshape(-1), slope.reshape(-1))
+            return value * roots, slope * (roots * p.radii)
+
+        left = 1 - np.linspace(0, 1, _GRID_PER_NODE * p.radii.size + 1) * _compressed(largest_norm, bend)
+        basis, compression_error = _leading_part(*features(bend * (1 - left) / left), roots * p.targets)
+        target = basis.T @ (roots * p.targets)
+        rows, width, error = _tabulate(
+            lambda r: tuple(a @ basis for a in features(r)), largest_norm, bend,
+            [n for n in _INTERVALS if n <= max(_INTERVALS[0], _LARGEST_TABLE // basis.shape[1])],
+        )  # fmt: skip
+        self.error = mean_error + error + compression_error
+        # Terms of zero fill up the last block of lanes.
+        lanes = -basis.shape[1] % kernel.LANES
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, lanes))).reshape(len(rows), 6, -1, kernel.LANES)
+        residual = max(float(p.weights @ p.targets**2 - target @ target), 0.0)
+        self.arrays = (
+            rows.transpose(0, 2, 1, 3).reshape(len(rows), -1, 6 * kernel.LANES), bend, width,
+            np.pad(target, (0, lanes)).reshape(-1, kernel.LANES), residual,
+        )  # fmt: skip
 
     def covers(self, r: Floats) -> bool:
         """Return whether all norms lie inside the table."""
@@ -195,41 +241,85 @@ class TabulatedDrift:
 
         Negative norms, which intermediate stages of an integrator may produce, count as zero.
         """
-        p = self.potentials
         out = np.empty(r.size)
-        risk = _drift(r, mass, p.radii, p.weights, p.targets, *self._tables, out)
-        return out, risk
+        return out, kernel.drift(r, mass, self.arrays, out)
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
-def _cubic(value, slope, spacing, x):
-    # Cubic Hermite interpolation at x in units of the spacing; the last interval serves beyond the table's end too.
-    i = min(int(x), value.size - 2)
-    t = x - i
-    d = value[i + 1] - value[i]
-    a, b = slope[i] * spacing, slope[i + 1] * spacing
-    return value[i] + t * (a + t * ((3 * d - 2 * a - b) + t * (a + b - 2 * d)))
+def _compressed(s: float, bend: float) -> float:
+    return s / (s + bend)
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def _evaluate(s, value, slope, curvature, spacing, out, out_slope):
-    for n in range(s.size):
-        out[n] = _cubic(value, slope, spacing, s[n] / spacing)
-        out_slope[n] = _cubic(slope, curvature, spacing, s[n] / spacing)
+def _leading_part(value: Floats, slope: Floats, target: Floats) -> tuple[Floats, float]:
+    # Orthonormal vectors, shape (node, kept), onto which features and targets may be projected, from features and
+    # slopes on a grid, shape (norm, node); and the relative error of the drift, see `TabulatedDrift`. They come in
+    # whole blocks of lanes, as the kernel fills those up anyway.
+    nodes = target.size
+    if not (np.isfinite(value).all() and np.isfinite(target).all()):  # the integrator reports that, with its clock
+        return np.eye(nodes), np.nan
+    basis = np.linalg.svd(value.T, full_matrices=False)[0]
+    scale = float(np.linalg.norm(slope, axis=1).max())
+    for kept in range(kernel.LANES, nodes, kernel.LANES):
+        rest = basis[:, kept:]
+        part, part_slope = value @ rest, slope @ rest
+        error = np.abs(part_slope @ (target @ rest)).max()
+        error += np.linalg.norm(part, axis=1).max() * np.linalg.norm(part_slope, axis=1).max()
+        if error <= _TABLE_TOLERANCE * scale:
+            return basis[:, :kept], float(error / scale)
+    return np.eye(nodes), 0.0
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def _drift(r, mass, radii, weights, targets, value, slope, curvature, spacing, out):
-    risk = 0.0
-    out[:] = 0
-    for q in range(radii.size):
-        scale = radii[q] / spacing
-        prediction = 0.0
-        for j in range(r.size):
-            prediction += mass[j] * _cubic(value, slope, spacing, max(r[j], 0.0) * scale)
-        error = targets[q] - prediction
-        risk += weights[q] * error * error
-        factor = 2 * weights[q] * error * radii[q]
-        for j in range(r.size):
-            out[j] += factor * _cubic(slope, curvature, spacing, max(r[j], 0.0) * scale)
-    return risk
+def _tabulate(function: Callable, top: float, bend: float, sizes: Sequence[int]) -> tuple[Floats, float, float]:
+    # Rows of coefficients, shape (interval, 6, ...), of a function that returns value and slope, shape (point, ...),
+    # on [0, top]; the width of an interval in s/(s + bend); the largest relative error. As many intervals as the
+    # tolerance needs, or as still help.
+    best = None
+    for size in sizes:
+        width = _compressed(top, bend) / size
+
+        def scaled(x: Floats, width: float = width) -> tuple[Floats, Floats, Floats]:
+            # value, slope per interval, and d s / d x, at places x in units of the interval
+            left = 1 - x * width  # = bend / (s + bend)
+            value, slope = function(bend * (1 - left) / left)
+            stretch = (bend * width / left**2).reshape(-1, *[1] * (value.ndim - 1))
+            return value, slope * stretch, stretch
+
+        value, slope, _ = scaled(np.arange(2 * size + 1) / 2)
+        rows = _quintic(value, slope)
+        # Near these places the errors of value and slope are largest.
+        n = np.arange(size)
+        t = np.where(n % 2, 0.2, 0.8)
+        exact, exact_slope, stretch = scaled(n + t)
+        c, t = np.moveaxis(rows, 1, 0), t.reshape(stretch.shape)
+        found = c[0] + t * (c[1] + t * (c[2] + t * (c[3] + t * (c[4] + t * c[5]))))
+        found_slope = c[1] + t * (2 * c[2] + t * (3 * c[3] + t * (4 * c[4] + t * 5 * c[5])))
+        error = max(_ratio(found - exact, exact), _ratio((found_slope - exact_slope) / stretch, exact_slope / stretch))
+        if best is None or error < best[2]:
+            best = rows, width, error
+        if error <= _TABLE_TOLERANCE or best[2] < error:  # beyond that more intervals only add rounding
+            break
+    return best
+
+
+def _ratio(error: Floats, exact: Floats) -> float:
+    return float(np.abs(error).max() / max(np.abs(exact).max(), _TINY))
+
+
+def _quintic(value: Floats, slope: Floats) -> Floats:
+    # Coefficients of the polynomials that have the given values and slopes at 0, 1/2 and 1; shape (interval, 6, ...)
+    # from nodes and middles in turn, shape (2 interval + 1, ...).
+    v, s = value[:-1:2], slope[:-1:2]
+    a = value[1::2] - v - s / 2
+    b = value[2::2] - v - s
+    p = slope[1::2] - s
+    q = slope[2::2] - s
+    return np.stack(
+        [
+            v,
+            s,
+            16 * a + 7 * b - 8 * p - q,
+            -32 * a - 34 * b + 32 * p + 5 * q,
+            16 * a + 52 * b - 40 * p - 8 * q,
+            -24 * b + 16 * p + 4 * q,
+        ],
+        axis=1,
+    )
