@@ -26,6 +26,7 @@ from meanfield.kernels.landscape import (
     normals,
     window_grid,
 )
+from meanfield.kernels.streams import _normal_pair, _philox
 from meanfield.problems.plane import PlanePotential, assign_to_minima, critical_points, muller_brown, narrow_well
 
 WINDOW = (-1.5, 1.2, -0.2, 2.0)
@@ -149,6 +150,18 @@ def test_a_schedule_goes_on_where_it_was():
     first = descend([Stage(MB.terms, 23, 1e-4, noise)], x, key=KEY, clip=1e4)
     np.testing.assert_array_equal(whole.records[1], first.ends)
     assert whole.records.shape == (3, 10, 2)
+
+
+@pytest.mark.parametrize("iteration", [0, 7, 2**33 + 6])
+def test_noise_is_philox_and_box_muller(iteration):
+    numbers = np.array([0, 5, 2**32 - 1], np.uint32)
+    z = normals(KEY, numbers, iteration, 1, COUPLED_NOISE)[0]
+    half = iteration // 2
+    for number, found in zip(numbers, z, strict=True):
+        counter = (half % 2**32, half // 2**32, number, COUPLED_NOISE)
+        words = _philox(*(np.uint32(word) for word in counter), *KEY)
+        a, b = words[2:] if iteration % 2 else words[:2]
+        np.testing.assert_array_equal(found, _normal_pair(np.uint32(a), np.uint32(b)))
 
 
 def test_noise_is_normal_and_each_number_its_own():

@@ -12,7 +12,7 @@ import math
 import numba as nb
 import numpy as np
 
-from meanfield.kernels.streams import _normal_pair, _philox
+from meanfield.kernels.streams import _normal_pair
 
 LANES = 64
 
@@ -38,8 +38,9 @@ LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453
 _ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it rounds a float64 to an integer, left in the low bits.
 _52 = np.int64(52)
-_ZERO = np.uint32(0)
 _MASK = np.uint64(0xFFFFFFFF)
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _32 = np.uint64(32)
 
 # Below this sum of weights the quadrature of the local entropy is redone in the log domain.
@@ -168,14 +169,33 @@ def _derivatives(x, y, terms, out):
 
 @nb.njit(nogil=True, fastmath={"contract"})
 def _normals(numbers, half, purpose, key, z):
-    # Normals of the iterations 2 half (rows 0, 1 of z) and 2 half + 1 (rows 2, 3), lane by lane.
-    low, high = np.uint32(np.uint64(half) & _MASK), np.uint32(np.uint64(half) >> _32)
-    k0, k1 = key[0], key[1]
+    # Normals of the iterations 2 half (rows 0, 1 of z) and 2 half + 1 (rows 2, 3), lane by lane: Philox-4x32-10 with
+    # the counter (half, number of the trajectory, purpose), rounds outside and lanes inside. Words live in 64 bits
+    # whose upper halves are not cleared, because the multiplications read the lower ones only.
+    w = np.empty((4, LANES), np.uint64)
+    w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
+    low, high, tag = np.uint64(half) & _MASK, np.uint64(half) >> _32, np.uint64(purpose)
+    for i in range(LANES):
+        w0[i] = low
+        w1[i] = high
+        w2[i] = np.uint64(numbers[i])
+        w3[i] = tag
+    a, b = np.uint64(key[0]), np.uint64(key[1])
+    for _ in range(10):
+        for i in range(LANES):
+            p = _M0 * (w0[i] & _MASK)
+            q = _M1 * (w2[i] & _MASK)
+            w0[i] = (q >> _32) ^ w1[i] ^ a
+            w2[i] = (p >> _32) ^ w3[i] ^ b
+            w1[i] = q
+            w3[i] = p
+        a = (a + _W0) & _MASK
+        b = (b + _W1) & _MASK
     z0, z1, z2, z3 = z[0], z[1], z[2], z[3]
     for i in range(LANES):
-        a, b, c, d = _philox(low, high, numbers[i], purpose, k0, k1)
-        z0[i], z1[i] = _normal_pair(a, b)
-        z2[i], z3[i] = _normal_pair(c, d)
+        z0[i], z1[i] = _normal_pair(np.uint32(w0[i] & _MASK), np.uint32(w1[i] & _MASK))
+    for i in range(LANES):
+        z2[i], z3[i] = _normal_pair(np.uint32(w2[i] & _MASK), np.uint32(w3[i] & _MASK))
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
@@ -302,7 +322,7 @@ def _inner_langevin(x, y, gx, gy, settings, averaging, terms, noise, first, clip
         if amplitude > 0:
             now = first + m
             if m == 0 or now % 2 == 0:
-                _normals(numbers, now // 2, np.uint32(INNER_NOISE), key, z)
+                _normals(numbers, now // 2, INNER_NOISE, key, z)
             zx, zy = z[2 * (now % 2)], z[2 * (now % 2) + 1]
             for i in range(LANES):
                 u[i] += amplitude * zx[i]
@@ -501,7 +521,7 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
                     active[i] = 0.0 if stopping else active[i]
             if sigma > 0:
                 if k == 0 or now % 2 == 0:
-                    _normals(numbers, now // 2, np.uint32(STEP_NOISE), key, z)
+                    _normals(numbers, now // 2, STEP_NOISE, key, z)
                 zx, zy = z[2 * (now % 2)], z[2 * (now % 2) + 1]
                 for i in range(LANES):
                     gx[i] += sigma * zx[i]
@@ -592,7 +612,7 @@ def _micro_steps(x, y, fast, numbers, terms, inner, key, first, clip, mean, work
             _clip(gx, gy, clip)
         now = first + m
         if m == 0 or now % 2 == 0:
-            _normals(numbers, now // 2, np.uint32(INNER_NOISE), key, z)
+            _normals(numbers, now // 2, INNER_NOISE, key, z)
         zx, zy = z[2 * (now % 2)], z[2 * (now % 2) + 1]
         for i in range(LANES):
             u[i] += amplitude * zx[i] - step * (gx[i] + (u[i] - x[i]) / gamma)
@@ -634,7 +654,7 @@ def homogenised_group(x, y, agents, count, numbers, schedule, clip, key, every, 
                     mean[b], work,
                 )  # fmt: skip
                 if macro_noises[s] > 0:
-                    _normals(numbers[b], done // 2, np.uint32(COUPLED_NOISE), key, z[b])
+                    _normals(numbers[b], done // 2, COUPLED_NOISE, key, z[b])
             row = 2 * (done % 2)
             for e in range(count):
                 sum_x = sum_y = 0.0
@@ -678,7 +698,7 @@ def affine_group(x, y, agents, count, numbers, schedule, correction, clip, key, 
                 if clip > 0:
                     _clip(g[0, b], g[1, b], clip)
                 if k == 0 or done % 2 == 0:
-                    _normals(numbers[b], done // 2, np.uint32(STEP_NOISE), key, z[b])
+                    _normals(numbers[b], done // 2, STEP_NOISE, key, z[b])
             row = 2 * (done % 2)
             for e in range(count):
                 first, last = e * agents, (e + 1) * agents
@@ -722,6 +742,6 @@ def fill_normals(numbers, first, purpose, key, out):
     for b in range(numbers.shape[0]):
         for k in range(out.shape[1]):
             now = first + k
-            _normals(numbers[b], now // 2, np.uint32(purpose), key, z)
+            _normals(numbers[b], now // 2, purpose, key, z)
             _copy(z[2 * (now % 2)], out[b, k, 0])
             _copy(z[2 * (now % 2) + 1], out[b, k, 1])
