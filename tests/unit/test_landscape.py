@@ -183,6 +183,18 @@ def test_noise_is_normal_and_each_number_its_own():
     assert abs((z * normals(np.array([1, 2], np.uint32), np.arange(300), 5, 400)).mean()) < 0.01
 
 
+def test_plain_descent_looks_after_records_and_gives_the_bits_of_the_watched_one():
+    x = starts(LANES + 3)
+    stages = [Stage(MB.terms, 45, 1e-5), Stage(MB.heat_smoothed(0.02).terms, 30, 2e-5)]
+    plainly = descend(stages, x, record_every=20)
+    watched = descend(stages, x, record_every=20, domain=(-99, 99, -99, 99))
+    np.testing.assert_array_equal(plainly.records, watched.records)
+    np.testing.assert_array_equal(plainly.ends, watched.ends)
+    np.testing.assert_array_equal(plainly.steps, watched.steps)
+    assert plainly.records.shape == (4, LANES + 3, 2)
+    np.testing.assert_array_equal(plainly.records[2], descend([Stage(MB.terms, 40, 1e-5)], x).ends)
+
+
 # -- momentum and restarts ----------------------------------------------------------------------------------------
 
 
