@@ -1,0 +1,812 @@
+r"""Compiled lanes of `meanfield.kernels.landscape`: many trajectories on a potential of the plane, side by side.
+
+The loop over time is outside, the loops over `LANES` trajectories are inside, state stays in small arrays, and
+exponentials are a branch-free polynomial, so that every inner loop compiles to vector code. Terms of the potential are
+taken four at a time, with their statements interleaved: a chain of dependent multiplications would otherwise leave the
+processor waiting. Each lane is computed by itself and no sum is reassociated: a trajectory's bits do not
+depend on its neighbours.
+"""
+
+import math
+
+import numba as nb
+import numpy as np
+
+from meanfield.kernels.streams import _normal_pair
+
+LANES = 64
+
+# How a trajectory ended.
+RUNNING = 0
+CONVERGED = 1
+LEFT_DOMAIN = 2
+
+# What the noise is for: independent streams under one key.
+STEP_NOISE = 0
+INNER_NOISE = 1
+COUPLED_NOISE = 2
+
+# Where the gradient comes from.
+PLAIN, LOCAL_ENTROPY, INNER_LANGEVIN, HOPF_LAX = range(4)
+
+# How the gradient is used, and how momentum grows with the iterations since the last restart.
+DESCENT, HEAVY_BALL, NESTEROV = range(3)
+CONSTANT, RATIONAL, THETA = range(3)
+NO_RESTART, FUNCTION, GRADIENT = range(3)
+
+LOG2_E = 1.4426950408889634
+LN_2 = 0.6931471805599453
+_ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it rounds a float64 to an integer, left in the low bits.
+_52 = np.int64(52)
+
+# 2^r = 1 + C1 r + … + C10 r^10.
+_C1 = 0.6931471805599497
+_C2 = 0.24022650695908768
+_C3 = 0.05550410866445883
+_C4 = 0.00961812910803459
+_C5 = 0.0013333558228561476
+_C6 = 0.00015403529961135955
+_C7 = 1.5252658116561384e-05
+_C8 = 1.3215662831846104e-06
+_C9 = 1.0208537904552164e-07
+_C10 = 7.037279530582804e-09
+
+_MASK = np.uint64(0xFFFFFFFF)
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_32 = np.uint64(32)
+
+# Below this sum of weights the quadrature of the local entropy is redone in the log domain.
+_TINY = 1e-250
+
+
+# -- lanes: exponentials, potential, normals ------------------------------------------------------------------------
+
+
+@nb.njit(nogil=True)
+def _copy(source, target):
+    # Spelt out, because slice assignment brings numba's checks of shapes and their messages, and compiles slowly.
+    for i in range(LANES):
+        target[i] = source[i]
+
+
+@nb.njit(nogil=True)
+def _copy_all(source, target):
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@nb.njit(nogil=True)
+def _set(target, value):
+    for i in range(LANES):
+        target[i] = value
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _exp2_pair(x0, x1):
+    # 2^x0 and 2^x1: nearest integer into the exponent, polynomial of degree 10 on [-1/2, 1/2], minimax for the
+    # relative error (2.1e-16), even and odd powers apart. Arguments beyond the range of float64 are clamped to it.
+    x0, x1 = min(max(x0, -1021.0), 1023.0), min(max(x1, -1021.0), 1023.0)
+    n0, n1 = x0 + _ROUND, x1 + _ROUND
+    r0, r1 = x0 - (n0 - _ROUND), x1 - (n1 - _ROUND)
+    q0, q1 = r0 * r0, r1 * r1
+    a0, a1 = _C10 * q0 + _C8, _C10 * q1 + _C8
+    b0, b1 = _C9 * q0 + _C7, _C9 * q1 + _C7
+    a0, a1 = a0 * q0 + _C6, a1 * q1 + _C6
+    b0, b1 = b0 * q0 + _C5, b1 * q1 + _C5
+    a0, a1 = a0 * q0 + _C4, a1 * q1 + _C4
+    b0, b1 = b0 * q0 + _C3, b1 * q1 + _C3
+    a0, a1 = a0 * q0 + _C2, a1 * q1 + _C2
+    b0, b1 = b0 * q0 + _C1, b1 * q1 + _C1
+    a0, a1 = a0 * q0 + 1.0, a1 * q1 + 1.0
+    a0, a1 = b0 * r0 + a0, b1 * r1 + a1
+    u0 = np.float64(a0).view(np.int64) + (np.float64(n0).view(np.int64) << _52)
+    u1 = np.float64(a1).view(np.int64) + (np.float64(n1).view(np.int64) << _52)
+    return np.int64(u0).view(np.float64), np.int64(u1).view(np.float64)
+
+
+@nb.njit(nogil=True, fastmath={"contract"}, inline="always")
+def _exp2_four(x0, x1, x2, x3):
+    # The same for four; a function that returns so much would not be inlined without being told.
+    x0, x1 = min(max(x0, -1021.0), 1023.0), min(max(x1, -1021.0), 1023.0)
+    x2, x3 = min(max(x2, -1021.0), 1023.0), min(max(x3, -1021.0), 1023.0)
+    n0, n1, n2, n3 = x0 + _ROUND, x1 + _ROUND, x2 + _ROUND, x3 + _ROUND
+    r0, r1, r2, r3 = x0 - (n0 - _ROUND), x1 - (n1 - _ROUND), x2 - (n2 - _ROUND), x3 - (n3 - _ROUND)
+    q0, q1, q2, q3 = r0 * r0, r1 * r1, r2 * r2, r3 * r3
+    a0, a1, a2, a3 = _C10 * q0 + _C8, _C10 * q1 + _C8, _C10 * q2 + _C8, _C10 * q3 + _C8
+    b0, b1, b2, b3 = _C9 * q0 + _C7, _C9 * q1 + _C7, _C9 * q2 + _C7, _C9 * q3 + _C7
+    a0, a1, a2, a3 = a0 * q0 + _C6, a1 * q1 + _C6, a2 * q2 + _C6, a3 * q3 + _C6
+    b0, b1, b2, b3 = b0 * q0 + _C5, b1 * q1 + _C5, b2 * q2 + _C5, b3 * q3 + _C5
+    a0, a1, a2, a3 = a0 * q0 + _C4, a1 * q1 + _C4, a2 * q2 + _C4, a3 * q3 + _C4
+    b0, b1, b2, b3 = b0 * q0 + _C3, b1 * q1 + _C3, b2 * q2 + _C3, b3 * q3 + _C3
+    a0, a1, a2, a3 = a0 * q0 + _C2, a1 * q1 + _C2, a2 * q2 + _C2, a3 * q3 + _C2
+    b0, b1, b2, b3 = b0 * q0 + _C1, b1 * q1 + _C1, b2 * q2 + _C1, b3 * q3 + _C1
+    a0, a1, a2, a3 = a0 * q0 + 1.0, a1 * q1 + 1.0, a2 * q2 + 1.0, a3 * q3 + 1.0
+    a0, a1, a2, a3 = b0 * r0 + a0, b1 * r1 + a1, b2 * r2 + a2, b3 * r3 + a3
+    u0 = np.float64(a0).view(np.int64) + (np.float64(n0).view(np.int64) << _52)
+    u1 = np.float64(a1).view(np.int64) + (np.float64(n1).view(np.int64) << _52)
+    u2 = np.float64(a2).view(np.int64) + (np.float64(n2).view(np.int64) << _52)
+    u3 = np.float64(a3).view(np.int64) + (np.float64(n3).view(np.int64) << _52)
+    return (
+        np.int64(u0).view(np.float64), np.int64(u1).view(np.float64),
+        np.int64(u2).view(np.float64), np.int64(u3).view(np.float64),
+    )  # fmt: skip
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _gradient(x, y, terms, gx, gy):
+    # Rows of `terms`: x0, y0, log2(e) (a, b/2, c), 2 ln 2 A, A; an even number of them. Four at a time, then two.
+    count = terms.shape[0]
+    fours = count - count % 4
+    _set(gx, 0.0)
+    _set(gy, 0.0)
+    for t in range(0, fours, 4):
+        x0, y0, p0 = terms[t, 0], terms[t, 1], terms[t, 2]
+        q0, r0, c0 = terms[t, 3], terms[t, 4], terms[t, 5]
+        x1, y1, p1 = terms[t + 1, 0], terms[t + 1, 1], terms[t + 1, 2]
+        q1, r1, c1 = terms[t + 1, 3], terms[t + 1, 4], terms[t + 1, 5]
+        x2, y2, p2 = terms[t + 2, 0], terms[t + 2, 1], terms[t + 2, 2]
+        q2, r2, c2 = terms[t + 2, 3], terms[t + 2, 4], terms[t + 2, 5]
+        x3, y3, p3 = terms[t + 3, 0], terms[t + 3, 1], terms[t + 3, 2]
+        q3, r3, c3 = terms[t + 3, 3], terms[t + 3, 4], terms[t + 3, 5]
+        for i in range(LANES):
+            dx0, dx1, dx2, dx3 = x[i] - x0, x[i] - x1, x[i] - x2, x[i] - x3
+            dy0, dy1, dy2, dy3 = y[i] - y0, y[i] - y1, y[i] - y2, y[i] - y3
+            s0, s1, s2, s3 = p0 * dx0 + q0 * dy0, p1 * dx1 + q1 * dy1, p2 * dx2 + q2 * dy2, p3 * dx3 + q3 * dy3
+            v0, v1, v2, v3 = q0 * dx0 + r0 * dy0, q1 * dx1 + r1 * dy1, q2 * dx2 + r2 * dy2, q3 * dx3 + r3 * dy3
+            e0, e1, e2, e3 = _exp2_four(
+                s0 * dx0 + v0 * dy0, s1 * dx1 + v1 * dy1, s2 * dx2 + v2 * dy2, s3 * dx3 + v3 * dy3
+            )
+            e0, e1, e2, e3 = c0 * e0, c1 * e1, c2 * e2, c3 * e3
+            gx[i] = gx[i] + e0 * s0 + e1 * s1 + e2 * s2 + e3 * s3
+            gy[i] = gy[i] + e0 * v0 + e1 * v1 + e2 * v2 + e3 * v3
+    for t in range(fours, count, 2):
+        x0, y0, p0 = terms[t, 0], terms[t, 1], terms[t, 2]
+        q0, r0, c0 = terms[t, 3], terms[t, 4], terms[t, 5]
+        x1, y1, p1 = terms[t + 1, 0], terms[t + 1, 1], terms[t + 1, 2]
+        q1, r1, c1 = terms[t + 1, 3], terms[t + 1, 4], terms[t + 1, 5]
+        for i in range(LANES):
+            dx0, dx1 = x[i] - x0, x[i] - x1
+            dy0, dy1 = y[i] - y0, y[i] - y1
+            s0, s1 = p0 * dx0 + q0 * dy0, p1 * dx1 + q1 * dy1
+            v0, v1 = q0 * dx0 + r0 * dy0, q1 * dx1 + r1 * dy1
+            e0, e1 = _exp2_pair(s0 * dx0 + v0 * dy0, s1 * dx1 + v1 * dy1)
+            e0, e1 = c0 * e0, c1 * e1
+            gx[i] = gx[i] + e0 * s0 + e1 * s1
+            gy[i] = gy[i] + e0 * v0 + e1 * v1
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _value(x, y, terms, value):
+    _set(value, 0.0)
+    for t in range(0, terms.shape[0], 2):
+        x0, y0, p0, q0, r0, c0 = terms[t, 0], terms[t, 1], terms[t, 2], terms[t, 3], terms[t, 4], terms[t, 6]
+        x1, y1, p1, q1, r1, c1 = (
+            terms[t + 1, 0], terms[t + 1, 1], terms[t + 1, 2], terms[t + 1, 3], terms[t + 1, 4], terms[t + 1, 6],
+        )  # fmt: skip
+        for i in range(LANES):
+            dx0, dx1 = x[i] - x0, x[i] - x1
+            dy0, dy1 = y[i] - y0, y[i] - y1
+            e0, e1 = _exp2_pair(
+                (p0 * dx0 + q0 * dy0) * dx0 + (q0 * dx0 + r0 * dy0) * dy0,
+                (p1 * dx1 + q1 * dy1) * dx1 + (q1 * dx1 + r1 * dy1) * dy1,
+            )
+            value[i] = value[i] + c0 * e0 + c1 * e1
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _derivatives(x, y, terms, out):
+    # Rows of `out`: value, gradient (2), Hessian xx, xy, yy.
+    for row in range(6):
+        _set(out[row], 0.0)
+    for t in range(terms.shape[0]):
+        x0, y0, p, q, r, c = terms[t, 0], terms[t, 1], terms[t, 2], terms[t, 3], terms[t, 4], terms[t, 6]
+        value, gx, gy, hxx, hxy, hyy = out[0], out[1], out[2], out[3], out[4], out[5]
+        for i in range(LANES):
+            dx, dy = x[i] - x0, y[i] - y0
+            s, v = p * dx + q * dy, q * dx + r * dy
+            e, _ = _exp2_pair(s * dx + v * dy, 0.0)
+            e *= c
+            s, v = 2 * LN_2 * s, 2 * LN_2 * v
+            value[i] += e
+            gx[i] += e * s
+            gy[i] += e * v
+            hxx[i] += e * (s * s + 2 * LN_2 * p)
+            hxy[i] += e * (s * v + 2 * LN_2 * q)
+            hyy[i] += e * (v * v + 2 * LN_2 * r)
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _normals(numbers, half, purpose, key, z):
+    # Normals of the iterations 2 half (rows 0, 1 of z) and 2 half + 1 (rows 2, 3), lane by lane: Philox-4x32-10 with
+    # the counter (half, number of the trajectory, purpose), rounds outside and lanes inside. Words live in 64 bits
+    # whose upper halves are not cleared, because the multiplications read the lower ones only.
+    w = np.empty((4, LANES), np.uint64)
+    w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
+    low, high, tag = np.uint64(half) & _MASK, np.uint64(half) >> _32, np.uint64(purpose)
+    for i in range(LANES):
+        w0[i] = low
+        w1[i] = high
+        w2[i] = np.uint64(numbers[i])
+        w3[i] = tag
+    a, b = np.uint64(key[0]), np.uint64(key[1])
+    for _ in range(10):
+        for i in range(LANES):
+            p = _M0 * (w0[i] & _MASK)
+            q = _M1 * (w2[i] & _MASK)
+            w0[i] = (q >> _32) ^ w1[i] ^ a
+            w2[i] = (p >> _32) ^ w3[i] ^ b
+            w1[i] = q
+            w3[i] = p
+        a = (a + _W0) & _MASK
+        b = (b + _W1) & _MASK
+    z0, z1, z2, z3 = z[0], z[1], z[2], z[3]
+    for i in range(LANES):
+        z0[i], z1[i] = _normal_pair(np.uint32(w0[i] & _MASK), np.uint32(w1[i] & _MASK))
+    for i in range(LANES):
+        z2[i], z3[i] = _normal_pair(np.uint32(w2[i] & _MASK), np.uint32(w3[i] & _MASK))
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _clip(gx, gy, limit):
+    for i in range(LANES):
+        scale = limit / np.sqrt(gx[i] * gx[i] + gy[i] * gy[i] + 1e-300)
+        scale = scale if scale < 1.0 else 1.0
+        gx[i] *= scale
+        gy[i] *= scale
+
+
+# -- lanes: smoothed gradients --------------------------------------------------------------------------------------
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _tile(weights, e, out):
+    # out[i, lane] = sum_j weights[i, j] e[j, lane]: four rows by four columns at a time. Sizes are multiples of 4.
+    for i in range(0, weights.shape[0], 4):
+        o0, o1, o2, o3 = out[i], out[i + 1], out[i + 2], out[i + 3]
+        w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        for lane in range(LANES):
+            o0[lane] = 0
+            o1[lane] = 0
+            o2[lane] = 0
+            o3[lane] = 0
+        for j in range(0, weights.shape[1], 4):
+            e0, e1, e2, e3 = e[j], e[j + 1], e[j + 2], e[j + 3]
+            a0, a1, a2, a3 = w0[j], w0[j + 1], w0[j + 2], w0[j + 3]
+            b0, b1, b2, b3 = w1[j], w1[j + 1], w1[j + 2], w1[j + 3]
+            c0, c1, c2, c3 = w2[j], w2[j + 1], w2[j + 2], w2[j + 3]
+            d0, d1, d2, d3 = w3[j], w3[j + 1], w3[j + 2], w3[j + 3]
+            for lane in range(LANES):
+                f0, f1, f2, f3 = e0[lane], e1[lane], e2[lane], e3[lane]
+                o0[lane] += a0 * f0 + a1 * f1 + a2 * f2 + a3 * f3
+                o1[lane] += b0 * f0 + b1 * f1 + b2 * f2 + b3 * f3
+                o2[lane] += c0 * f0 + c1 * f1 + c2 * f2 + c3 * f3
+                o3[lane] += d0 * f0 + d1 * f1 + d2 * f2 + d3 * f3
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _kernel_rows(x, nodes, rate, e):
+    # e[j, lane] = 2^(-rate (x - node_j)^2)
+    for j in range(0, nodes.size, 2):
+        n0, n1 = nodes[j], nodes[j + 1]
+        e0, e1 = e[j], e[j + 1]
+        for i in range(LANES):
+            d0, d1 = x[i] - n0, x[i] - n1
+            e0[i], e1[i] = _exp2_pair(-rate * d0 * d0, -rate * d1 * d1)
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _local_entropy(x, y, gx, gy, value, time, beta, grid, work):
+    # Gibbs averages on a grid: <Y> of the weights exp(-beta V(Y) - beta |x - Y|^2 / (2 time)), by products of
+    # matrices because the Gaussian factorises. gradient = (x - <Y>) / time; value = -log(sum) / beta, up to a constant.
+    xs, ys, heights, weights = grid
+    ex, ey, sums, total, mean_x, mean_y = work
+    rate = beta * LOG2_E / (2 * time)
+    _kernel_rows(x, xs, rate, ex)
+    _kernel_rows(y, ys, rate, ey)
+    _set(total, 0.0)
+    _set(mean_x, 0.0)
+    _set(mean_y, 0.0)
+    _tile(weights, ey, sums)
+    for i in range(xs.size):
+        node, e, s = xs[i], ex[i], sums[i]
+        for lane in range(LANES):
+            part = e[lane] * s[lane]
+            total[lane] += part
+            mean_x[lane] += node * part
+    for j in range(ys.size):
+        node, e = ys[j], ey[j]
+        for lane in range(LANES):
+            e[lane] *= node
+    _tile(weights, ey, sums)
+    for i in range(xs.size):
+        e, s = ex[i], sums[i]
+        for lane in range(LANES):
+            mean_y[lane] += e[lane] * s[lane]
+    for lane in range(LANES):
+        gx[lane] = (x[lane] - mean_x[lane] / total[lane]) / time
+        gy[lane] = (y[lane] - mean_y[lane] / total[lane]) / time
+        value[lane] = -math.log(total[lane] + 1e-300) / beta
+    for lane in range(LANES):
+        if not total[lane] > _TINY and math.isfinite(x[lane]) and math.isfinite(y[lane]):
+            gx[lane], gy[lane], value[lane] = _log_domain(x[lane], y[lane], time, beta, xs, ys, heights)
+
+
+@nb.njit(nogil=True)
+def _log_domain(x, y, time, beta, xs, ys, heights):
+    # The same averages for one point where all weights underflow: exponents first, their largest taken out.
+    least = np.inf
+    for i in range(xs.size):
+        for j in range(ys.size):
+            h = heights[i, j] + ((x - xs[i]) ** 2 + (y - ys[j]) ** 2) / (2 * time)
+            least = min(least, h)
+    total = mean_x = mean_y = 0.0
+    for i in range(xs.size):
+        for j in range(ys.size):
+            h = heights[i, j] + ((x - xs[i]) ** 2 + (y - ys[j]) ** 2) / (2 * time)
+            w = math.exp(-beta * (h - least))
+            total += w
+            mean_x += w * xs[i]
+            mean_y += w * ys[j]
+    return (x - mean_x / total) / time, (y - mean_y / total) / time, least - math.log(total) / beta
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _inner_langevin(x, y, gx, gy, settings, averaging, terms, noise, first, clip, work):
+    # Mean of Y along Y <- Y - delta (V'(Y) + (Y - x) / time) + sqrt(2 delta / beta) xi, from Y = x.
+    time, amplitude, step = settings
+    numbers, key, z = noise
+    u, v, hx, hy = work
+    _copy(x, gx)
+    _copy(y, gy)
+    _copy(x, u)
+    _copy(y, v)
+    for m in range(averaging.size):
+        _gradient(u, v, terms, hx, hy)
+        if clip > 0:
+            _clip(hx, hy, clip)
+        for i in range(LANES):
+            u[i] -= step * (hx[i] + (u[i] - x[i]) / time)
+            v[i] -= step * (hy[i] + (v[i] - y[i]) / time)
+        if amplitude > 0:
+            now = first + m
+            if m == 0 or now % 2 == 0:
+                _normals(numbers, now // 2, INNER_NOISE, key, z)
+            zx, zy = z[2 * (now % 2)], z[2 * (now % 2) + 1]
+            for i in range(LANES):
+                u[i] += amplitude * zx[i]
+                v[i] += amplitude * zy[i]
+        weight = averaging[m]
+        for i in range(LANES):
+            gx[i] += weight * (u[i] - gx[i])
+            gy[i] += weight * (v[i] - gy[i])
+    for i in range(LANES):
+        gx[i] = (x[i] - gx[i]) / time
+        gy[i] = (y[i] - gy[i]) / time
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _hopf_lax(x, y, gx, gy, value, time, iterations, terms, grid, work):
+    # The minimiser of V(Y) + |x - Y|^2 / (2 time): the best node of a grid or x itself, then damped Newton steps, each
+    # kept only if it descends. gradient = (x - Y) / time.
+    xs, ys, heights, _ = grid
+    best, px, py, u, v, damping, out, sx, sy = work
+    _derivatives(x, y, terms, out)
+    _copy(out[0], best)
+    _copy(x, px)
+    _copy(y, py)
+    half = 1 / (2 * time)
+    for i in range(xs.size):
+        node = xs[i]
+        for lane in range(LANES):
+            u[lane] = half * (x[lane] - node) * (x[lane] - node)
+        for j in range(ys.size):
+            height, other = heights[i, j], ys[j]
+            for lane in range(LANES):
+                d = y[lane] - other
+                candidate = height + u[lane] + half * d * d
+                better = candidate < best[lane]
+                best[lane] = candidate if better else best[lane]
+                px[lane] = node if better else px[lane]
+                py[lane] = other if better else py[lane]
+    # `best` may hold the height of a node as the grid has it; the objective is evaluated afresh from here on.
+    _set(damping, 1.0)
+    _copy(px, u)
+    _copy(py, v)
+    _set(best, np.inf)
+    f, fx, fy, hxx, hxy, hyy = out[0], out[1], out[2], out[3], out[4], out[5]
+    for _ in range(iterations):
+        _derivatives(u, v, terms, out)
+        for i in range(LANES):
+            dx, dy = u[i] - x[i], v[i] - y[i]
+            objective = f[i] + half * (dx * dx + dy * dy)
+            kept = objective <= best[i]
+            best[i] = objective if kept else best[i]
+            px[i] = u[i] if kept else px[i]
+            py[i] = v[i] if kept else py[i]
+            damping[i] = min(1.0, 2 * damping[i]) if kept else 0.25 * damping[i]
+            # Newton's step with the Hessian's smallest eigenvalue lifted to a positive number.
+            a, b, c = hxx[i] + 1 / time, hxy[i], hyy[i] + 1 / time
+            mean, radius = 0.5 * (a + c), np.sqrt(0.25 * (a - c) * (a - c) + b * b)
+            least = mean - radius
+            floor = 1e-3 * (abs(mean) + radius) + 1e-12
+            shift = floor - least if least < floor else 0.0
+            a, c = a + shift, c + shift
+            det = a * c - b * b
+            rx, ry = fx[i] + dx / time, fy[i] + dy / time
+            sx[i] = (c * rx - b * ry) / det if kept else sx[i]
+            sy[i] = (a * ry - b * rx) / det if kept else sy[i]
+            u[i] = px[i] - damping[i] * sx[i]
+            v[i] = py[i] - damping[i] * sy[i]
+    for i in range(LANES):
+        gx[i] = (x[i] - px[i]) / time
+        gy[i] = (y[i] - py[i]) / time
+        value[i] = best[i]
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _smoothed(x, y, gx, gy, value, stage, averaging, noise, step, clip, work):
+    # Gradient of the stage's smoothed potential at (x, y), and its value where the method has one.
+    source, settings, terms, xs, ys, heights, weights = stage
+    pool, ex, ey, sums = work
+    if source == LOCAL_ENTROPY:
+        _local_entropy(
+            x, y, gx, gy, value, settings[0], settings[1], (xs, ys, heights, weights),
+            (ex, ey, sums, pool[0], pool[1], pool[2]),
+        )  # fmt: skip
+    elif source == INNER_LANGEVIN:
+        _inner_langevin(
+            x, y, gx, gy, (settings[0], settings[1], settings[2]), averaging, terms, noise,
+            step * averaging.size, clip, (pool[0], pool[1], pool[2], pool[3]),
+        )  # fmt: skip
+    else:
+        _hopf_lax(
+            x, y, gx, gy, value, settings[0], int(settings[1]), terms, (xs, ys, heights, weights),
+            (pool[0], pool[1], pool[2], pool[3], pool[4], pool[5], pool[6:12], pool[12], pool[13]),
+        )  # fmt: skip
+
+
+# -- descent --------------------------------------------------------------------------------------------------------
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _descend_plainly(x, y, terms, gx, gy, step_size, count):
+    # Gradient descent with nothing to look after: a tenth faster than the general loop, and the same bits.
+    for _ in range(count):
+        _gradient(x, y, terms, gx, gy)
+        for i in range(LANES):
+            x[i] -= step_size * gx[i]
+            y[i] -= step_size * gy[i]
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _extrapolate(state, gx, gy, value, active, step_size, second, momentum, growth, restart, step_back):
+    # One step of Nesterov or MaSS from the query point (u, v); gradient descent is the momentum zero.
+    x, y, u, v, age, theta, height, _, _ = state
+    for i in range(LANES):
+        wx = u[i] - step_size * gx[i]
+        wy = v[i] - step_size * gy[i]
+        dx, dy = wx - x[i], wy - y[i]
+        ahead = 0.5 * theta[i] * (np.sqrt(theta[i] * theta[i] + 4) - theta[i])
+        if growth == CONSTANT:
+            m = momentum
+        elif growth == RATIONAL:
+            m = age[i] / (age[i] + 3)
+        else:
+            m = theta[i] * (1 - theta[i]) / (theta[i] * theta[i] + ahead)
+        again = False
+        if restart == GRADIENT:
+            again = gx[i] * dx + gy[i] * dy > 0
+        elif restart == FUNCTION:
+            again = value[i] > height[i] and age[i] > 0
+        back = again and step_back
+        wx = x[i] if back else wx
+        wy = y[i] if back else wy
+        ux = wx if again else wx + m * dx + second * gx[i]
+        uy = wy if again else wy + m * dy + second * gy[i]
+        live = active[i] > 0
+        x[i] = wx if live else x[i]
+        y[i] = wy if live else y[i]
+        u[i] = ux if live else u[i]
+        v[i] = uy if live else v[i]
+        age[i] = 0.0 if again else age[i] + 1
+        theta[i] = 1.0 if again else ahead
+        if restart == FUNCTION:
+            height[i] = height[i] if back or not live else value[i]
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
+    """Run one block of lanes through all stages; see `meanfield.kernels.landscape.descend`, which packs the tuples."""
+    rules, momentum, second = rule
+    method, growth, restart, step_back = rules
+    watch, gradient_bound, step_bound, domain, clip = stop
+    ends, taken, evaluations, outcome, records = out
+    sources, steps, sizes, noises, settings, tables, xs, ys, heights, weights, averaging, costs = stages
+    lanes, z, pool, ex, ey, sums = work
+    state = (lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5], lanes[6], lanes[7], lanes[8])
+    x, y, u, v, age, theta, height, px, py = state
+    gx, gy, value, active, wx, wy, ignored_x, ignored_y = (
+        lanes[9], lanes[10], lanes[11], lanes[12], lanes[13], lanes[14], lanes[15], lanes[16],
+    )  # fmt: skip
+    _copy(start[0], x)
+    _copy(start[1], y)
+    _set(taken, 0.0)
+    _set(evaluations, 0.0)
+    scratch = (pool, ex, ey, sums)
+    noise = (numbers, key, z)
+    for i in range(LANES):
+        outcome[i] = RUNNING
+    # Views are made outside the loop over time: each costs a count of references.
+    query_x, query_y = (u, v) if method == NESTEROV else (x, y)
+    done = 0
+    for s in range(steps.size):
+        stage = (sources[s], settings[s], tables[s], xs, ys, heights[s], weights[s])
+        size, sigma, table = sizes[s], noises[s], tables[s]
+        for i in range(LANES):
+            outcome[i] = LEFT_DOMAIN if outcome[i] == LEFT_DOMAIN else RUNNING
+            active[i] = 0.0 if outcome[i] == LEFT_DOMAIN else 1.0
+            age[i] = 0
+            theta[i] = 1
+        _copy(x, u)
+        _copy(y, v)
+        _copy(x, px)
+        _copy(y, py)
+        if restart == FUNCTION:
+            _set(height, np.inf)
+        idle = False
+        plain = sources[s] == PLAIN and method == DESCENT and sigma == 0 and clip == 0 and not watch
+        k = -1
+        while k + 1 < steps[s]:
+            k += 1
+            now = done + k
+            if every > 0 and now % every == 0:
+                _copy(x, records[now // every, 0])
+                _copy(y, records[now // every, 1])
+            if idle:
+                continue
+            if plain:
+                count = steps[s] - k
+                count = min(count, every - now % every) if every > 0 else count
+                _descend_plainly(x, y, table, gx, gy, size, count)
+                k += count - 1
+                continue
+            if watch and k % 64 == 0:
+                most = 0.0
+                for i in range(LANES):
+                    most = max(most, active[i])
+                idle = most == 0
+            if sources[s] == PLAIN:
+                _gradient(query_x, query_y, table, gx, gy)
+            else:
+                _smoothed(query_x, query_y, gx, gy, value, stage, averaging, noise, now, clip, scratch)
+            if clip > 0:
+                _clip(gx, gy, clip)
+            if watch:
+                for i in range(LANES):
+                    evaluations[i] += costs[s] * active[i]
+                    small = gx[i] * gx[i] + gy[i] * gy[i] < gradient_bound
+                    stopping = small and active[i] > 0
+                    outcome[i] = CONVERGED if stopping else outcome[i]
+                    active[i] = 0.0 if stopping else active[i]
+            if sigma > 0:
+                if k == 0 or now % 2 == 0:
+                    _normals(numbers, now // 2, STEP_NOISE, key, z)
+                zx, zy = z[2 * (now % 2)], z[2 * (now % 2) + 1]
+                for i in range(LANES):
+                    gx[i] += sigma * zx[i]
+                    gy[i] += sigma * zy[i]
+            if watch:
+                _copy(x, wx)
+                _copy(y, wy)
+            if method == DESCENT:
+                for i in range(LANES):
+                    x[i] = x[i] - size * gx[i] if active[i] > 0 else x[i]
+                    y[i] = y[i] - size * gy[i] if active[i] > 0 else y[i]
+            elif method == HEAVY_BALL:
+                for i in range(LANES):
+                    nx = x[i] - size * gx[i] + momentum * (x[i] - px[i])
+                    ny = y[i] - size * gy[i] + momentum * (y[i] - py[i])
+                    live = active[i] > 0
+                    px[i] = x[i] if live else px[i]
+                    py[i] = y[i] if live else py[i]
+                    x[i] = nx if live else x[i]
+                    y[i] = ny if live else y[i]
+            else:
+                if restart == FUNCTION:
+                    # The value at the point about to be reached; the gradient there is not used.
+                    for i in range(LANES):
+                        ignored_x[i] = u[i] - size * gx[i]
+                        ignored_y[i] = v[i] - size * gy[i]
+                    if sources[s] == PLAIN:
+                        _value(ignored_x, ignored_y, tables[s], value)
+                    else:
+                        _smoothed(
+                            ignored_x,
+                            ignored_y,
+                            lanes[17],
+                            lanes[18],
+                            value,
+                            stage,
+                            averaging,
+                            noise,
+                            now,
+                            clip,
+                            scratch,
+                        )
+                _extrapolate(state, gx, gy, value, active, size, second, momentum, growth, restart, step_back)
+            if watch:
+                for i in range(LANES):
+                    live = active[i] > 0
+                    inside = x[i] >= domain[0] and x[i] <= domain[1] and y[i] >= domain[2] and y[i] <= domain[3]
+                    leaving = live and not inside
+                    x[i] = wx[i] if leaving else x[i]
+                    y[i] = wy[i] if leaving else y[i]
+                    dx, dy = x[i] - wx[i], y[i] - wy[i]
+                    small = dx * dx + dy * dy < step_bound and live and not leaving
+                    taken[i] += active[i]
+                    outcome[i] = LEFT_DOMAIN if leaving else (CONVERGED if small else outcome[i])
+                    active[i] = 0.0 if leaving or small else active[i]
+        done += steps[s]
+        if not watch:
+            for i in range(LANES):
+                taken[i] += steps[s]
+                evaluations[i] += costs[s] * steps[s]
+    if every > 0 and done % every == 0:
+        _copy(x, records[done // every, 0])
+        _copy(y, records[done // every, 1])
+    _copy(x, ends[0])
+    _copy(y, ends[1])
+
+
+# -- coupled agents -------------------------------------------------------------------------------------------------
+
+
+@nb.njit(nogil=True, fastmath={"contract"})
+def _micro_steps(x, y, fast, numbers, terms, inner, key, first, clip, mean, work):
+    # The fast variables of one block: burn-in, then the average of the rest. `fast` is carried over by the caller.
+    step, beta, gamma, burn_in, average = inner
+    gx, gy, z = work[0], work[1], work[2:6]
+    u, v = fast[0], fast[1]
+    amplitude = math.sqrt(2 * step / beta)
+    _set(mean[0], 0.0)
+    _set(mean[1], 0.0)
+    for m in range(burn_in + average):
+        _gradient(u, v, terms, gx, gy)
+        if clip > 0:
+            _clip(gx, gy, clip)
+        now = first + m
+        if m == 0 or now % 2 == 0:
+            _normals(numbers, now // 2, INNER_NOISE, key, z)
+        zx, zy = z[2 * (now % 2)], z[2 * (now % 2) + 1]
+        for i in range(LANES):
+            u[i] += amplitude * zx[i] - step * (gx[i] + (u[i] - x[i]) / gamma)
+            v[i] += amplitude * zy[i] - step * (gy[i] + (v[i] - y[i]) / gamma)
+        if m >= burn_in:
+            mx, my = mean[0], mean[1]
+            for i in range(LANES):
+                mx[i] += u[i]
+                my[i] += v[i]
+    for i in range(LANES):
+        mean[0, i] /= average
+        mean[1, i] /= average
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def homogenised_group(x, y, agents, count, numbers, schedule, clip, key, every, records):
+    """Run `count` ensembles of coupled agents, one after the other in the blocks of x and y, (block, lane)."""
+    macro, tables, steps, betas, gammas, couplings, macro_sizes, macro_noises, burn_in, average = schedule
+    blocks = x.shape[0]
+    fast = np.empty((blocks, 2, LANES))
+    mean = np.zeros((blocks, 2, LANES))
+    work = np.zeros((6, LANES))
+    z = np.zeros((blocks, 4, LANES))
+    fx, fy = x.reshape(-1), y.reshape(-1)
+    for b in range(blocks):
+        _copy(x[b], fast[b, 0])
+        _copy(y[b], fast[b, 1])
+    done = 0
+    for s in range(macro.size):
+        inner = (steps[s], betas[s], gammas[s], burn_in, average)
+        gamma, eta, h = gammas[s], couplings[s], macro_sizes[s]
+        for _ in range(macro[s]):
+            if every > 0 and done % every == 0:
+                _copy_all(fx, records[done // every, 0])
+                _copy_all(fy, records[done // every, 1])
+            for b in range(blocks):
+                _micro_steps(
+                    x[b], y[b], fast[b], numbers[b], tables[s], inner, key, done * (burn_in + average), clip,
+                    mean[b], work,
+                )  # fmt: skip
+                if macro_noises[s] > 0:
+                    _normals(numbers[b], done // 2, COUPLED_NOISE, key, z[b])
+            row = 2 * (done % 2)
+            for e in range(count):
+                sum_x = sum_y = 0.0
+                for a in range(e * agents, (e + 1) * agents):
+                    sum_x += fx[a]
+                    sum_y += fy[a]
+                sum_x /= agents
+                sum_y /= agents
+                for a in range(e * agents, (e + 1) * agents):
+                    b, i = a // LANES, a % LANES
+                    fx[a] -= h * ((fx[a] - mean[b, 0, i]) / gamma + eta * (fx[a] - sum_x))
+                    fy[a] -= h * ((fy[a] - mean[b, 1, i]) / gamma + eta * (fy[a] - sum_y))
+                    if macro_noises[s] > 0:
+                        fx[a] += macro_noises[s] * z[b, row, i]
+                        fy[a] += macro_noises[s] * z[b, row + 1, i]
+            done += 1
+    if every > 0 and done % every == 0:
+        _copy_all(fx, records[done // every, 0])
+        _copy_all(fy, records[done // every, 1])
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def affine_group(x, y, agents, count, numbers, schedule, correction, clip, key, every, records):
+    """Run `count` ensembles of affine-invariant Langevin dynamics, laid out as in `homogenised_group`."""
+    stage_steps, tables, sizes, betas = schedule
+    blocks = x.shape[0]
+    z = np.zeros((blocks, 4, LANES))
+    g = np.zeros((2, blocks, LANES))
+    fx, fy = x.reshape(-1), y.reshape(-1)
+    gx, gy = g[0].reshape(-1), g[1].reshape(-1)
+    done = 0
+    for s in range(stage_steps.size):
+        h, beta = sizes[s], betas[s]
+        spread = math.sqrt(2 * h)
+        for k in range(stage_steps[s]):
+            if every > 0 and done % every == 0:
+                _copy_all(fx, records[done // every, 0])
+                _copy_all(fy, records[done // every, 1])
+            for b in range(blocks):
+                _gradient(x[b], y[b], tables[s], g[0, b], g[1, b])
+                if clip > 0:
+                    _clip(g[0, b], g[1, b], clip)
+                if k == 0 or done % 2 == 0:
+                    _normals(numbers[b], done // 2, STEP_NOISE, key, z[b])
+            row = 2 * (done % 2)
+            for e in range(count):
+                first, last = e * agents, (e + 1) * agents
+                mx = my = 0.0
+                for a in range(first, last):
+                    mx += fx[a]
+                    my += fy[a]
+                mx /= agents
+                my /= agents
+                cxx = cxy = cyy = 0.0
+                for a in range(first, last):
+                    dx, dy = fx[a] - mx, fy[a] - my
+                    cxx += dx * dx
+                    cxy += dx * dy
+                    cyy += dy * dy
+                cxx /= agents
+                cxy /= agents
+                cyy /= agents
+                # Cholesky factor of the covariance; a rank-one covariance is a legitimate limit.
+                lxx = math.sqrt(cxx)
+                lxy = cxy / lxx if lxx > 0 else 0.0
+                lyy = math.sqrt(max(cyy - lxy * lxy, 0.0))
+                drift = correction * 3.0 / agents
+                for a in range(first, last):
+                    b, i = a // LANES, a % LANES
+                    zx, zy = z[b, row, i], z[b, row + 1, i]
+                    px, py = beta * gx[a], beta * gy[a]
+                    dx, dy = fx[a] - mx, fy[a] - my
+                    fx[a] += h * (drift * dx - cxx * px - cxy * py) + spread * lxx * zx
+                    fy[a] += h * (drift * dy - cxy * px - cyy * py) + spread * (lxy * zx + lyy * zy)
+            done += 1
+    if every > 0 and done % every == 0:
+        _copy_all(fx, records[done // every, 0])
+        _copy_all(fy, records[done // every, 1])
+
+
+@nb.njit(cache=True, nogil=True)
+def fill_normals(numbers, first, purpose, key, out):
+    """Fill `out`, (block, iteration, 2, lane), with the normals of iterations `first` … of the numbered lanes."""
+    z = np.zeros((4, LANES))
+    for b in range(numbers.shape[0]):
+        for k in range(out.shape[1]):
+            now = first + k
+            _normals(numbers[b], now // 2, purpose, key, z)
+            _copy(z[2 * (now % 2)], out[b, k, 0])
+            _copy(z[2 * (now % 2) + 1], out[b, k, 1])
