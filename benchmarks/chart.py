@@ -11,7 +11,7 @@ from meanfield import plotting
 
 _STYLE = Path(__file__).resolve().parents[1] / "styles" / "report.mplstyle"
 _TYPES = {"float64": ("f64", "middle"), "float32": ("f32", "sgd")}
-_BAR = 0.38
+_BAR = 0.4
 
 
 def draw_bars(report: dict, path: Path) -> Path:
@@ -25,7 +25,7 @@ def draw_bars(report: dict, path: Path) -> Path:
         }
         heights = [len(methods) + 2.2 for methods in panels.values()]
         figure, axes = plt.subplots(
-            len(panels), 1, figsize=plotting.size(0.185 * sum(heights) + 0.5, 2), squeeze=False, height_ratios=heights
+            len(panels), 1, figsize=plotting.size(0.235 * sum(heights) + 0.5, 2), squeeze=False, height_ratios=heights
         )
         for axis, (name, methods) in zip(axes[:, 0], panels.items(), strict=True):
             floors = {row["dtype"]: row["median"] for row in report["floors"] if row["workload"] == name}
@@ -61,7 +61,7 @@ def _bars(axis, methods: dict[str, dict[str, dict]], floors: dict[str, float]) -
             xerr=[medians - least, most - medians], error_kw={"elinewidth": 0.6, "ecolor": "0.35"},
         )  # fmt: skip
         for place, median, high in zip(at, medians, most, strict=True):
-            axis.text(high * 1.08, place, f"{median:.3g}", va="center", fontsize=5.5)
+            axis.text(high * 1.08, place, f"{median:#.3g}".rstrip("."), va="center", fontsize=5.5)
         if dtype in floors:
             axis.axvline(
                 1e6 * floors[dtype], color="black", linestyle="--" if dtype == "float64" else "-", linewidth=0.8,

@@ -125,7 +125,9 @@ def multiply_add_peak(dtype, seconds: float = 0.03, repeats: int = 3) -> float:
 def read_bandwidth(size: int, dtype=np.float32, seconds: float = 0.03, repeats: int = 3) -> float:
     """Return how fast one core reads an array of about `size` bytes over and over [byte/s]."""
     turn = _UNROLL * VECTOR_BYTES
-    array = np.zeros(max(1, size // turn) * turn // np.dtype(dtype).itemsize, dtype)
+    raw = np.zeros(max(1, size // turn) * turn + 64, np.uint8)
+    shift = -raw.ctypes.data % 64  # no vector across two lines of the cache
+    array = raw[shift : shift + raw.size - 64].view(dtype)
     times = 1
     _read(array, 1)
     while True:
