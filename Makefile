@@ -51,7 +51,7 @@ format: $(VENV)/ready-test ## format the code
 bench: $(VENV)/ready ## time the kernels against their peers and the machine, side by side (5 minutes)
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-bench-peers: $(VENV)/ready ## install PyTorch and JAX too, so that make bench compares with them (0.8 GB)
+bench-peers: $(VENV)/ready ## install PyTorch and JAX too, so that make bench compares with them (a GB or more)
 	$(PIP) --no-build-isolation --editable '.[bench]'
 
 gallery: $(VENV)/ready ## copy the full-scale figures that the README shows, and redraw the rule graph

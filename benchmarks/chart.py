@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator
 
 from benchmarks.growth import AXES
 from benchmarks.measure import OURS
@@ -12,6 +13,7 @@ from meanfield import plotting
 _STYLE = Path(__file__).resolve().parents[1] / "styles" / "report.mplstyle"
 _TYPES = {"float64": ("f64", "middle"), "float32": ("f32", "sgd")}
 _BAR = 0.4
+_METHODS = {"block kernel": ("sgd", "o"), "numpy, plain": ("limit", "s")}
 
 
 def draw_bars(report: dict, path: Path) -> Path:
@@ -61,7 +63,8 @@ def _bars(axis, methods: dict[str, dict[str, dict]], floors: dict[str, float]) -
             xerr=[medians - least, most - medians], error_kw={"elinewidth": 0.6, "ecolor": "0.35"},
         )  # fmt: skip
         for place, median, high in zip(at, medians, most, strict=True):
-            axis.text(high * 1.08, place, f"{median:#.3g}".rstrip("."), va="center", fontsize=5.5)
+            text = axis.text(high * 1.08, place, _number(median), va="center", fontsize=5.5)
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.3})  # readable across the roofline
         if dtype in floors:
             axis.axvline(
                 1e6 * floors[dtype], color="black", linestyle="--" if dtype == "float64" else "-", linewidth=0.8,
@@ -78,50 +81,63 @@ def _bars(axis, methods: dict[str, dict[str, dict]], floors: dict[str, float]) -
     axis.set_ylim(-0.6, len(methods) - 0.4)
 
 
+def _number(value: float) -> str:
+    # Three digits that count, in full.
+    digits = max(0, 2 - int(np.floor(np.log10(value))))
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.{digits}f}".replace(",", "\u2009")
+
+
 def draw_growth(growth: dict, path: Path) -> Path:
-    """Draw time against each quantity, with the fitted power laws; return the path."""
-    styles = {"block kernel": ("sgd", "o"), "numpy, plain": ("limit", "s")}
+    """Draw time against each quantity: points, fitted power laws (dashed), proportion to the work (dotted)."""
     with plt.style.context(_STYLE):
-        figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.2, 2))
+        figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.6, 2))
         axes = axes.ravel()
         for axis, (quantity, curves) in zip(axes, growth.items(), strict=False):
-            for name, curve in curves.items():
-                colour, marker = styles[name]
-                per_iteration = quantity in ("neurons", "dimension")
-                unit = 1e6 if per_iteration else 1e3
-                x, y = np.array(curve["x"], float), unit * np.array(curve["seconds"])
-                label = name
-                if "exponent" in curve:
-                    label = f"{name}: {curve['exponent']:.2f}"
-                    if np.isfinite(curve["standard_error"]):
-                        label += f" ± {curve['standard_error']:.2f}"
-                    axis.plot(
-                        x, unit * curve["factor"] * x ** curve["exponent"], color=plotting.COLOURS[colour],
-                        linewidth=0.8, linestyle="--",
-                    )  # fmt: skip
-                axis.plot(x, y, marker, color=plotting.COLOURS[colour], label=label)
-            axis.set_xscale("log")
-            axis.set_yscale("log")
-            label, _ = AXES[quantity]
-            axis.set_xlabel(label)
-            axis.set_ylabel("time per iteration [µs]" if per_iteration else "time [ms]")
-            if len(x) <= 4 or not per_iteration:
-                axis.set_xticks(x, [_count(value) for value in x])
-            else:
-                plotting.short_log(axis.xaxis)
-            axis.minorticks_off()
-            low, high = axis.get_ylim()
-            if high / low < 30:
-                axis.set_ylim(low / 1.5, high * 3)
-            else:
-                axis.set_ylim(low, high * 8)
-            plotting.short_log(axis.yaxis)
-            axis.legend(loc="upper left", title="fitted exponent", title_fontsize=6, alignment="left")
+            _curves(axis, quantity, curves)
         for axis in axes[len(growth) :]:
             axis.set_axis_off()
+            axis.text(0, 0.9, "dashed: fitted power law\ndotted: in proportion to the work", va="top", fontsize=6.5)
         plotting.panels(axes[: len(growth)])
         plotting.save(figure, [path])
     return path
+
+
+def _curves(axis, quantity: str, curves: dict[str, dict]) -> None:
+    label, ideal = AXES[quantity]
+    per_iteration = quantity in ("neurons", "dimension")
+    unit = 1e6 if per_iteration else 1e3
+    for name, curve in curves.items():
+        colour, marker = _METHODS[name]
+        x, y = np.array(curve["x"], float), unit * np.array(curve["seconds"])
+        # In proportion to the work, through the point where fixed costs matter least.
+        anchor = 0 if ideal < 0 else -1
+        axis.plot(x, y[anchor] * (x / x[anchor]) ** ideal, ":", color=plotting.COLOURS["reference"], linewidth=0.8)
+        text = name
+        if "exponent" in curve:
+            error = f" ± {curve['standard_error']:.2f}" if len(x) > 2 else ""
+            text += f": {curve['exponent']:.2f}{error}"
+            text += f", end {curve['last_exponent']:.2f}" if len(x) > 2 else ""
+            fit = unit * curve["factor"] * x ** curve["exponent"]
+            axis.plot(x, fit, "--", color=plotting.COLOURS[colour], linewidth=0.8)
+        axis.plot(x, y, marker, color=plotting.COLOURS[colour], label=text)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel(label)
+    axis.set_ylabel("time per iteration [µs]" if per_iteration else "time [ms]")
+    shown = x[::2] if len(x) > 4 else x
+    axis.set_xticks(shown, [_count(value) for value in shown])
+    low, high = axis.get_ylim()
+    # Room for the legend above the points.
+    axis.set_ylim(low / 1.3, high * (high / low) ** 0.35 * 1.3)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 30 else (1.0,)))
+    plotting.short_log(axis.yaxis)
+    axis.minorticks_off()
+    legend = axis.legend(
+        loc="upper left", fontsize=5.5, handletextpad=0, title="fitted exponent, and that of the last two points",
+        title_fontsize=5.5, alignment="left",
+    )  # fmt: skip
+    legend.set_in_layout(False)
 
 
 def _count(value: float) -> str:
