@@ -14,10 +14,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba
 # Snakemake keeps a source cache in the user's cache folder; a read-only home must not stop us.
 export XDG_CACHE_HOME ?= $(CURDIR)/$(VENV)/cache
+# So that torch.compile, a peer of the benchmarks, compiles once.
+export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/$(VENV)/torchinductor
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := report
-.PHONY: report quick figure test lint format lock bench gallery clean distclean help
+.PHONY: report quick figure test lint format lock bench bench-peers gallery clean distclean help
 
 report: $(VENV)/ready ## build every figure and the report at full scale (the default)
 	$(SNAKEMAKE)
@@ -46,8 +48,11 @@ format: $(VENV)/ready-test ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-bench: $(VENV)/ready ## time the kernels against plain numpy, side by side
-	$(BIN)/python benchmarks/block_sgd.py --output benchmarks/results/block_sgd.json
+bench: $(VENV)/ready ## time the kernels against their peers and the machine, side by side (5 minutes)
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-peers: $(VENV)/ready ## install PyTorch and JAX too, so that make bench compares with them (a GB or more)
+	$(PIP) --no-build-isolation --editable '.[bench]'
 
 gallery: $(VENV)/ready ## copy the full-scale figures that the README shows, and redraw the rule graph
 	$(SNAKEMAKE) gallery
@@ -79,4 +84,4 @@ distclean: clean ## also remove the virtual environment
 	rm -rf $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12

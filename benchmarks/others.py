@@ -1,0 +1,150 @@
+"""The rows that are not one-pass SGD: distributional dynamics, Müller–Brown, memory, start-up."""
+
+import os
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import fresh_process
+from benchmarks.measure import best_of
+from benchmarks.workloads import RISING_RAMP
+from meanfield.limits.characteristics import solve_characteristics
+from meanfield.limits.potentials import radial_potentials
+from meanfield.limits.schedule import Schedule
+from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
+
+ACCURACY = 1e-4  # of the risk, over the whole curve
+_STEP = 1e-5
+
+# Müller & Brown (1979): amplitude, coefficients of the quadratic form, centre of each term.
+_A, _XX, _XY, _YY = np.array([[-200, -1, 0, -10], [-100, -1, 0, -10], [-170, -6.5, 11, -6.5], [15, 0.7, 0.6, 0.7]]).T
+_X0, _Y0 = np.array([1, 0, -0.5, -1.0]), np.array([0, 0.5, 1.5, 1.0])
+
+
+def dynamics(rounds: int, *, quick: bool = False, say=print) -> dict:
+    """Solve the distributional dynamics of workload A to t = 10; the cheapest setting that keeps the risk to 1e-4.
+
+    Returns times [s] of the solution and of the one-off set-up, the error reached, and how many times longer one
+    evaluation of the right-hand side takes in numpy's closed form.
+    """
+    problem = IsotropicGaussians(40, 0.8, RISING_RAMP)
+    law = RadialLaw("gaussian", 0.8)
+    time_grid = np.concatenate([[0], np.geomspace(1e-3, 1, 20), np.linspace(1, 10, 37)[1:]])
+    start = time.perf_counter()
+    potentials = radial_potentials(problem)
+    setup = time.perf_counter() - start
+
+    def solve(atoms: int, tolerance: float):
+        return solve_characteristics(
+            potentials, law, time_grid, atoms=atoms, schedule=Schedule(), relative_tolerance=tolerance
+        )
+
+    truth = solve(400 if quick else 6400, 1e-8).risk
+    tried = {}
+    for atoms in (50,) if quick else (50, 100, 200, 400, 800, 1600):
+        for tolerance in (1e-3, 1e-4, 1e-5, 1e-6):
+            start = time.perf_counter()
+            risk = solve(atoms, tolerance).risk
+            tried[atoms, tolerance] = (time.perf_counter() - start, float(np.abs(risk - truth).max()))
+        good = {setting: value for setting, value in tried.items() if value[1] <= ACCURACY}
+        if good:  # more atoms only cost more
+            break
+    pool = good or tried
+    atoms, tolerance = min(pool, key=lambda s: pool[s][0] if good else pool[s][1])
+    solution = solve(atoms, tolerance)
+    r, mass = solution.radius[len(time_grid) // 2], solution.mass
+    fast, slow = [], []
+    for _ in range(rounds):
+        fast.append(best_of(lambda: solve(atoms, tolerance), 3))
+        slow.append(best_of(lambda: potentials.drift(r, r, mass), 3))
+    evaluation = float(np.median(fast)) / solution.evaluations
+    found = {
+        "seconds": fast, "set_up_seconds": setup, "atoms": atoms, "relative_tolerance": tolerance,
+        "error": tried[atoms, tolerance][1], "evaluations": solution.evaluations,
+        "numpy_closed_form_seconds": slow, "ratio_per_evaluation": float(np.median(slow)) / evaluation,
+    }  # fmt: skip
+    say(
+        f"distributional dynamics to t = 10, {atoms} atoms, tolerance {tolerance:g}: "
+        f"{1e3 * np.median(fast):.1f} ms ({1e3 * min(fast):.1f}–{1e3 * max(fast):.1f}), largest error of the risk "
+        f"{found['error']:.1e}"
+    )
+    say(
+        f"  {solution.evaluations} evaluations; one takes {1e6 * evaluation:.0f} us, in numpy's closed form "
+        f"{1e6 * np.median(slow):.0f} us ({found['ratio_per_evaluation']:.0f} x); set-up once {1e3 * setup:.0f} ms"
+    )
+    return found
+
+
+def numpy_descent(points: NDArray, steps: int) -> NDArray:
+    """Return the points after gradient descent on the Müller–Brown potential in numpy, across trajectories."""
+    x, y = points[:, 0].copy(), points[:, 1].copy()
+    for _ in range(steps):
+        u, v = x[:, None] - _X0, y[:, None] - _Y0
+        e = _A * np.exp(_XX * u * u + _XY * u * v + _YY * v * v)
+        x -= _STEP * (e * (2 * _XX * u + _XY * v)).sum(axis=1)
+        y -= _STEP * (e * (_XY * u + 2 * _YY * v)).sum(axis=1)
+    return np.stack([x, y], axis=1)
+
+
+def landscape(rounds: int, *, trajectories: int = 1000, steps: int = 100_000, budget: float = 0.3, say=print) -> dict:
+    """Time many Müller–Brown trajectories, gradient descent, on one core and on two, against numpy on one."""
+    try:
+        from meanfield.kernels.landscape import Stage, descend
+        from meanfield.problems.plane import muller_brown
+    except ImportError:
+        say("Müller–Brown: the kernel is not in this checkout")
+        return {}
+    rng = np.random.default_rng(0)
+    starts = np.stack([rng.uniform(-1.5, 1.0, trajectories), rng.uniform(-0.3, 1.8, trajectories)], axis=1)
+    terms = muller_brown().terms
+
+    def ours(threads: int, steps: int):
+        return descend([Stage(terms, steps, _STEP)], starts, threads=threads).ends
+
+    error = float(np.abs(ours(2, 200) - numpy_descent(starts, 200)).max())
+    if not error < 1e-10:
+        raise ArithmeticError(f"the landscape kernel and numpy disagree after 200 steps by {error:.1e}")
+    start = time.perf_counter()
+    numpy_descent(starts, 20)
+    few = max(20, int(20 * budget / (time.perf_counter() - start)))
+    times = {"numpy": [], "one core": [], "two cores": []}
+    for _ in range(rounds):
+        start = time.perf_counter()
+        numpy_descent(starts, few)
+        times["numpy"].append((time.perf_counter() - start) * steps / few)
+        for name, threads in (("one core", 1), ("two cores", 2)):
+            start = time.perf_counter()
+            ours(threads, steps)
+            times[name].append(time.perf_counter() - start)
+    ratios = {name: float(np.median(np.array(times["numpy"]) / times[name])) for name in times}
+    say(
+        f"Müller–Brown, {trajectories} x {steps} gradient steps: numpy {np.median(times['numpy']):.1f} s, one core "
+        f"{np.median(times['one core']):.3f} s ({ratios['one core']:.0f} x), two cores "
+        f"{np.median(times['two cores']):.3f} s ({ratios['two cores']:.0f} x)"
+    )
+    return {"seconds": times, "ratio": ratios, "error": error, "cores": os.cpu_count()}
+
+
+def memory(iterations: tuple[int, ...], say=print) -> dict:
+    """Measure the peak memory of whole runs of some lengths, each in a process of its own."""
+    found = {}
+    for count in iterations:
+        found[str(count)] = answer = fresh_process.ask("memory", str(count))
+        say(
+            f"memory: {count:>9} iterations, peak {answer['peak_bytes'] / 1e6:.0f} MB, "
+            f"{answer['seconds']:.1f} s with imports, records and output"
+        )
+    return found
+
+
+def startup(rounds: int, say=print) -> dict:
+    """Measure how long a warm process takes from its imports to its first step."""
+    fresh_process.ask("startup")  # fills the compiler's cache if it is cold
+    answers = [fresh_process.ask("startup") for _ in range(rounds)]
+    found = {key: [answer[key] for answer in answers] for key in answers[0]}
+    say(
+        f"start-up, warm: imports {np.median(found['imports']):.2f} s, then the first block of steps after "
+        f"{np.median(found['first_step']):.2f} s"
+    )
+    return found
