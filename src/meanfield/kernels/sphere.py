@@ -203,45 +203,27 @@ def _inner_product(a, b):
 
 
 @nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
-def _accumulate(v, x, p, weights, value, slope, count, fresh):
+def _accumulate(v, x, p, weights, value, slope, count):
     # v[j, i] += sum_q weights[q] x[p + q, j] slope[q, i] for the parameters of a unit, and with value and without x
-    # for its coefficient, the last row; `count` <= 4 samples; `fresh` means that v counts as zero before.
-    last = v.shape[0] - 1
-    width = v.shape[1]
+    # for its coefficient, the last row; `count` <= 4 samples.
+    last, width = v.shape[0] - 1, v.shape[1]
     if count == 4:
         w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
         for j in range(last):
             a0, a1, a2, a3 = w0 * x[p, j], w1 * x[p + 1, j], w2 * x[p + 2, j], w3 * x[p + 3, j]
-            if fresh:
-                for i in range(width):
-                    v[j, i] = a0 * slope[0, i] + a1 * slope[1, i] + a2 * slope[2, i] + a3 * slope[3, i]
-            else:
-                for i in range(width):
-                    v[j, i] += a0 * slope[0, i] + a1 * slope[1, i] + a2 * slope[2, i] + a3 * slope[3, i]
-        if fresh:
             for i in range(width):
-                v[last, i] = w0 * value[0, i] + w1 * value[1, i] + w2 * value[2, i] + w3 * value[3, i]
-        else:
-            for i in range(width):
-                v[last, i] += w0 * value[0, i] + w1 * value[1, i] + w2 * value[2, i] + w3 * value[3, i]
+                v[j, i] += a0 * slope[0, i] + a1 * slope[1, i] + a2 * slope[2, i] + a3 * slope[3, i]
+        for i in range(width):
+            v[last, i] += w0 * value[0, i] + w1 * value[1, i] + w2 * value[2, i] + w3 * value[3, i]
         return
     for q in range(count):
         w0 = weights[q]
-        set_it = fresh and q == 0
         for j in range(last):
             a0 = w0 * x[p + q, j]
-            if set_it:
-                for i in range(width):
-                    v[j, i] = a0 * slope[q, i]
-            else:
-                for i in range(width):
-                    v[j, i] += a0 * slope[q, i]
-        if set_it:
             for i in range(width):
-                v[last, i] = w0 * value[q, i]
-        else:
-            for i in range(width):
-                v[last, i] += w0 * value[q, i]
+                v[j, i] += a0 * slope[q, i]
+        for i in range(width):
+            v[last, i] += w0 * value[q, i]
 
 
 @nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
@@ -253,9 +235,11 @@ def _batch_velocity(u, v, x, f, first, samples, unit, units, work):
     width = u.shape[1]
     c = u[last]
     loss = 0.0
-    p = 0
-    while p < samples:
-        count = min(4, samples - p)
+    for j in range(last + 1):
+        for i in range(width):
+            v[j, i] = 0
+    for p in range(0, samples, 4):
+        count = samples - p if samples - p < 4 else 4
         for q in range(count):
             z = value[q]
             _combine(u, x[first + p + q], 0, last, z)
@@ -267,8 +251,7 @@ def _batch_velocity(u, v, x, f, first, samples, unit, units, work):
             loss += residual * residual
             weights[q] = residual / samples
         # The gradient of a Gaussian unit is proportional to its value: alpha comes in at the end.
-        _accumulate(v, x, first + p, weights, value, value if kind == GAUSSIAN else slope, count, p == 0)
-        p += count
+        _accumulate(v, x, first + p, weights, value, value if kind == GAUSSIAN else slope, count)
     for j in range(last):
         for i in range(width):
             v[j, i] = (alpha * v[j, i]) * c[i]
@@ -483,9 +466,11 @@ def _flow_velocity(u, v, y, force, units, flow, work):
     for j in range(last):
         for i in range(units):
             y[i, j] = u[j, i]
-    p = 0
-    while p < units:
-        count = min(4, units - p)
+    for j in range(last + 1):
+        for i in range(width):
+            v[j, i] = 0
+    for p in range(0, units, 4):
+        count = units - p if units - p < 4 else 4
         for q in range(count):
             z = value[q]
             _combine(u, y[p + q], 0, last, z)
@@ -494,8 +479,7 @@ def _flow_velocity(u, v, y, force, units, flow, work):
             else:
                 _series(z, slope[q], normal, center, values, slopes)
             weights[q] = -c[p + q] / units
-        _accumulate(v, y, p, weights, value, value if kind == EXPONENTIAL else slope, count, p == 0)
-        p += count
+        _accumulate(v, y, p, weights, value, value if kind == EXPONENTIAL else slope, count)
     _force(u, quadratic, linear, force, normal)
     half = normal.dtype.type(0.5)
     for i in range(width):
