@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 # Purposes: independent streams of one replicate.
 INITIAL_WEIGHTS = 0
 SAMPLES = 1
+COUPLINGS = 2  # of a random target
+TEST_POINTS = 3  # scrambling of quasi-random test sets
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
@@ -41,7 +43,7 @@ def seed_sequence(root: int, experiment: str, replicate: int, purpose: int) -> n
     replicate : int
         Index of the replicate, from 0.
     purpose : int
-        What the numbers are for: `INITIAL_WEIGHTS` or `SAMPLES`.
+        What the numbers are for: `INITIAL_WEIGHTS`, `SAMPLES`, `COUPLINGS` or `TEST_POINTS`.
 
     Returns
     -------
