@@ -624,7 +624,7 @@ class BlockState:
         start[: self.neurons, : self.dimension] = weights
         if biases is not None:
             start[: self.neurons, self.dimension] = biases
-        self._weights = (start.ravel(), self._zeros(1 if single else start.size))
+        self._weights = (start.reshape(-1), self._zeros(1 if single else start.size))
         outputs = self._zeros(stride)
         outputs[: self.neurons] = 1 if output_weights is None else output_weights
         self._outputs = (outputs, self._zeros(stride))
@@ -658,7 +658,7 @@ class BlockState:
         self._buffer = (np.zeros((-(-self.dimension // 4) * 4, draw), np.float32), np.zeros(draw, np.float32))
 
     def _zeros(self, *shape: int) -> NDArray:
-        return np.zeros(shape, self.dtype)
+        return lanes.aligned_zeros(shape, self.dtype)
 
     def _rows(self, flat: NDArray) -> NDArray:
         return flat.reshape(-1, self._columns)[: self.neurons]
@@ -783,4 +783,8 @@ def _padded(size: int, multiple: int = _PAD) -> int:
 def _copied(value):
     if isinstance(value, tuple):
         return tuple(_copied(item) for item in value)
-    return value.copy() if isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    twin = lanes.aligned_zeros(value.shape, value.dtype)
+    twin[...] = value
+    return twin

@@ -24,6 +24,15 @@ BYTES = 64
 WIDTH = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}
 
 
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return zeros that start at a multiple of a vector's size, so that no vector of a row straddles cache lines."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.zeros(size + BYTES, np.uint8)
+    start = -memory.ctypes.data % BYTES
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 class VectorType(types.Type):
     """Type of a vector: the type of its numbers and how many."""
 
