@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from meanfield.kernels import lanes
 from meanfield.kernels.activate import PIECEWISE_LINEAR, activate_smooth
-from meanfield.kernels.lanes import WIDTH
+from meanfield.kernels.lanes import COLUMNS, WIDTH
 from meanfield.kernels.momentum import CONSTANT, FUNCTION_RESTART, GRADIENT_RESTART, SGD, Momentum, coefficients
 from meanfield.kernels.streams import fill_block
 
@@ -72,36 +72,38 @@ def block_size(dimension: int, neurons: int = 1) -> int:
 
 @nb.njit(nogil=True)
 def _update_sparse(w, tile, columns, x, c, stride, bits, words, count):
-    # w[i] += c[k, i] x[k], sample by sample, for the moved neurons of one tile; three vectors of x stay in registers.
-    width = lanes.width(w)
+    # w[i] += c[k, i] x[k], sample by sample, for the moved neurons of one tile; forty columns of x stay in registers.
+    first = tile * TILE
     for k in range(count):
         moved = bits[k * words + tile]
         if moved == 0:
             continue
-        first = tile * TILE
         j = 0
-        while j + 3 * width <= columns:
-            x0 = lanes.load(x, k * columns + j)
-            x1 = lanes.load(x, k * columns + j + width)
-            x2 = lanes.load(x, k * columns + j + 2 * width)
+        while j + 40 <= columns:
+            sample = k * columns + j
+            x0, x1 = lanes.load_columns(x, sample), lanes.load_columns(x, sample + 8)
+            x2, x3 = lanes.load_columns(x, sample + 16), lanes.load_columns(x, sample + 24)
+            x4 = lanes.load_columns(x, sample + 32)
             word = moved
             while word != 0:
                 i = first + lanes.lowest_bit(word)
                 word &= word - np.uint64(1)
                 row, place = i * columns + j, k * stride + i
-                lanes.store(w, row, lanes.fma_at(c, place, x0, lanes.load(w, row)))
-                lanes.store(w, row + width, lanes.fma_at(c, place, x1, lanes.load(w, row + width)))
-                lanes.store(w, row + 2 * width, lanes.fma_at(c, place, x2, lanes.load(w, row + 2 * width)))
-            j += 3 * width
+                lanes.store(w, row, lanes.fma_at(c, place, x0, lanes.load_columns(w, row)))
+                lanes.store(w, row + 8, lanes.fma_at(c, place, x1, lanes.load_columns(w, row + 8)))
+                lanes.store(w, row + 16, lanes.fma_at(c, place, x2, lanes.load_columns(w, row + 16)))
+                lanes.store(w, row + 24, lanes.fma_at(c, place, x3, lanes.load_columns(w, row + 24)))
+                lanes.store(w, row + 32, lanes.fma_at(c, place, x4, lanes.load_columns(w, row + 32)))
+            j += 40
         while j < columns:
-            x0 = lanes.load(x, k * columns + j)
+            xj = lanes.load_columns(x, k * columns + j)
             word = moved
             while word != 0:
                 i = first + lanes.lowest_bit(word)
                 word &= word - np.uint64(1)
                 row, place = i * columns + j, k * stride + i
-                lanes.store(w, row, lanes.fma_at(c, place, x0, lanes.load(w, row)))
-            j += width
+                lanes.store(w, row, lanes.fma_at(c, place, xj, lanes.load_columns(w, row)))
+            j += 8
 
 
 @nb.njit(nogil=True)
@@ -109,20 +111,31 @@ def _update_dense(w, first, last, columns, x, c, stride, count):
     # w[i] += sum_k c[k, i] x[k] for neurons first … last - 1: four neurons by one vector of coordinates in registers.
     width = lanes.width(w)
     for group in range(first, last, _PAD):
-        for j in range(0, columns, width):
+        for j in range(0, columns - width + 1, width):
             for i in range(group, group + _PAD, 4):
                 row = i * columns + j
-                w0 = lanes.load(w, row)
-                w1 = lanes.load(w, row + columns)
-                w2 = lanes.load(w, row + 2 * columns)
-                w3 = lanes.load(w, row + 3 * columns)
+                w0, w1 = lanes.load(w, row), lanes.load(w, row + columns)
+                w2, w3 = lanes.load(w, row + 2 * columns), lanes.load(w, row + 3 * columns)
                 for k in range(count):
                     xk = lanes.load(x, k * columns + j)
                     place = k * stride + i
-                    w0 = lanes.fma_at(c, place, xk, w0)
-                    w1 = lanes.fma_at(c, place + 1, xk, w1)
-                    w2 = lanes.fma_at(c, place + 2, xk, w2)
-                    w3 = lanes.fma_at(c, place + 3, xk, w3)
+                    w0, w1 = lanes.fma_at(c, place, xk, w0), lanes.fma_at(c, place + 1, xk, w1)
+                    w2, w3 = lanes.fma_at(c, place + 2, xk, w2), lanes.fma_at(c, place + 3, xk, w3)
+                lanes.store(w, row, w0)
+                lanes.store(w, row + columns, w1)
+                lanes.store(w, row + 2 * columns, w2)
+                lanes.store(w, row + 3 * columns, w3)
+        # In float32 half a vector may be left.
+        for j in range(columns - columns % width, columns, COLUMNS):
+            for i in range(group, group + _PAD, 4):
+                row = i * columns + j
+                w0, w1 = lanes.load_columns(w, row), lanes.load_columns(w, row + columns)
+                w2, w3 = lanes.load_columns(w, row + 2 * columns), lanes.load_columns(w, row + 3 * columns)
+                for k in range(count):
+                    xk = lanes.load_columns(x, k * columns + j)
+                    place = k * stride + i
+                    w0, w1 = lanes.fma_at(c, place, xk, w0), lanes.fma_at(c, place + 1, xk, w1)
+                    w2, w3 = lanes.fma_at(c, place + 2, xk, w2), lanes.fma_at(c, place + 3, xk, w3)
                 lanes.store(w, row, w0)
                 lanes.store(w, row + columns, w1)
                 lanes.store(w, row + 2 * columns, w2)
@@ -224,12 +237,12 @@ def _add_row(p, q, k, factor, stride, neurons):
 
 
 @nb.njit(nogil=True)
-def _corrected(p, c, g, k, i, first, stride, block):
+def _corrected(p, c, k, i, first, stride, g0, g1, g2):
     # p[k] with the corrections of its own strip. Those of iteration k and after are zero: no branch is needed.
     pi = lanes.load(p, k * stride + i)
-    pi = lanes.fma_at(g, first * block + k, lanes.load(c, first * stride + i), pi)
-    pi = lanes.fma_at(g, (first + 1) * block + k, lanes.load(c, (first + 1) * stride + i), pi)
-    return lanes.fma_at(g, (first + 2) * block + k, lanes.load(c, (first + 2) * stride + i), pi)
+    pi = lanes.fma_scalar(g0, lanes.load(c, first * stride + i), pi)
+    pi = lanes.fma_scalar(g1, lanes.load(c, (first + 1) * stride + i), pi)
+    return lanes.fma_scalar(g2, lanes.load(c, (first + 2) * stride + i), pi)
 
 
 @nb.njit(nogil=True)
@@ -238,12 +251,13 @@ def _step_ramp(p, c, g, k, first, stride, block, neurons, tables, bits, moved):
     # corrections, the sum of the values, the slopes, who moved.
     width = lanes.width(p)
     low, high, steepness, offset = tables[0][0], tables[1][0], tables[2][0], tables[3][0]
+    g0, g1, g2 = g[first * block + k], g[(first + 1) * block + k], g[(first + 2) * block + k]
     sum_of = lanes.splat(p.dtype.type(0))
     for tile in range(moved.size):
         word = np.uint64(0)
         start = tile * TILE
         for i in range(start, min(start + TILE, neurons), width):
-            pi = _corrected(p, c, g, k, i, first, stride, block)
+            pi = _corrected(p, c, k, i, first, stride, g0, g1, g2)
             slope = lanes.where_between(pi, low, high, steepness)
             sum_of = lanes.fma_scalar(steepness, lanes.clip(pi, low, high), sum_of)
             lanes.store(c, k * stride + i, slope)
@@ -258,13 +272,14 @@ def _step_piecewise(p, c, g, k, first, stride, block, neurons, tables, bits, mov
     # The same for several segments.
     width = lanes.width(p)
     lows, highs, slopes, offset = tables
+    g0, g1, g2 = g[first * block + k], g[(first + 1) * block + k], g[(first + 2) * block + k]
     zero = lanes.splat(p.dtype.type(0))
     sum_of = zero
     for tile in range(moved.size):
         word = np.uint64(0)
         start = tile * TILE
         for i in range(start, min(start + TILE, neurons), width):
-            pi = _corrected(p, c, g, k, i, first, stride, block)
+            pi = _corrected(p, c, k, i, first, stride, g0, g1, g2)
             slope = zero
             for n in range(slopes.size):
                 slope = lanes.add(slope, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
@@ -606,7 +621,7 @@ class BlockState:
         self._biased = biases is not None
         # Rows end in zeros: products run over whole quads of coordinates, updates over whole vectors.
         coordinates = -(-(self.dimension + self._biased) // 4) * 4
-        self._columns = _padded(coordinates, WIDTH[self.dtype])
+        self._columns = _padded(coordinates, COLUMNS)
         stride = _padded(self.neurons)
         self._shape = (self.neurons, stride, self.block, coordinates, self._columns)
 

@@ -22,6 +22,8 @@ from numba.extending import intrinsic, models, register_model
 BYTES = 64
 # Neurons or samples per vector.
 WIDTH = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}
+# The granularity of rows in memory, for both types: a whole vector of float64, half a vector of float32.
+COLUMNS = 8
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -92,15 +94,22 @@ def _width_of(typingctx, array):
     return types.intp(array), codegen
 
 
-@intrinsic
-def _load_vector(typingctx, array, index):
-    vector = _full(array.dtype)
-
+def _loader(array, vector):
     def codegen(context, builder, signature, arguments):
         pointer = _address(context, builder, signature.args[0], *arguments)
         return _load(builder, pointer, context.get_value_type(vector), array.dtype.bitwidth // 8)
 
     return vector(array, types.intp), codegen
+
+
+@intrinsic
+def _load_vector(typingctx, array, index):
+    return _loader(array, _full(array.dtype))
+
+
+@intrinsic
+def _load_columns(typingctx, array, index):
+    return _loader(array, VectorType(array.dtype, COLUMNS))
 
 
 @intrinsic
@@ -210,10 +219,17 @@ def _sum_numbers(typingctx, vector):
 
 @intrinsic
 def _nonzero_bits(typingctx, vector):
+    # In pieces of 32 bytes, whose signs are one instruction away from a word.
+    count = min(32 * 8 // vector.dtype.bitwidth, vector.count)
+
     def codegen(context, builder, signature, arguments):
-        zero = ir.Constant(context.get_value_type(vector), None)
-        bits = builder.fcmp_unordered("!=", arguments[0], zero)
-        return builder.zext(builder.bitcast(bits, ir.IntType(vector.count)), ir.IntType(64))
+        word = ir.Constant(ir.IntType(64), 0)
+        for start in range(0, vector.count, count):
+            piece = builder.shuffle_vector(arguments[0], arguments[0], _mask(range(start, start + count)))
+            moved = builder.fcmp_unordered("!=", piece, ir.Constant(piece.type, None))
+            bits = builder.zext(builder.bitcast(moved, ir.IntType(count)), word.type)
+            word = builder.or_(word, builder.shl(bits, ir.Constant(word.type, start)))
+        return word
 
     return types.uint64(vector), codegen
 
@@ -276,6 +292,12 @@ def width(array):
 def load(array, index):
     """Return the vector that starts at a flat array's element `index`."""
     return _load_vector(array, index)
+
+
+@nb.njit(nogil=True)
+def load_columns(array, index):
+    """Return the `COLUMNS` numbers that start at a flat array's element `index`, as a vector of that length."""
+    return _load_columns(array, index)
 
 
 @nb.njit(nogil=True)

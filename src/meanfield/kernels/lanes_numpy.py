@@ -13,6 +13,11 @@ def load(array, index):
     return array[index : index + width(array)].copy()
 
 
+def load_columns(array, index):
+    """Return the eight numbers that start at a flat array's element `index`."""
+    return array[index : index + 8].copy()
+
+
 def store(array, index, vector):
     """Write a vector to a flat array, from element `index` on."""
     array[index : index + vector.size] = vector

@@ -80,9 +80,10 @@ def _normal_pair(a, b):
     # Radius: sqrt(-2 log u), u in (0, 1]; logarithm by exponent and a polynomial for the mantissa, so that the
     # loop over lanes vectorises. The coefficients are the classical single-precision ones of Cephes' logf.
     u = (np.float32(a) + _HALF) * np.float32(2.0**-32)
-    bits = np.float32(u).view(np.uint32)
-    exponent = np.float32(np.int32(bits >> np.uint32(23)) - np.int32(127))
-    mantissa = np.uint32((bits & np.uint32(0x007FFFFF)) | np.uint32(0x3F800000)).view(np.float32)
+    # Integers stay 32 bits wide at every step: numba would widen them, and half of each vector would be lost.
+    bits = np.float32(u).view(np.int32)
+    exponent = np.float32(np.int32(np.int32(bits >> np.int32(23)) - np.int32(127)))
+    mantissa = np.int32(np.int32(bits & np.int32(0x007FFFFF)) | np.int32(0x3F800000)).view(np.float32)
     large = mantissa > np.float32(1.41421356)
     mantissa = mantissa * _HALF if large else mantissa
     exponent = exponent + _ONE if large else exponent
@@ -118,12 +119,12 @@ def _normal_pair(a, b):
             + x2 * (np.float32(-1.388731625493765e-3) + x2 * np.float32(2.443315711809948e-5))
         )
     )
-    turn = np.int32(quarter) & np.int32(3)
-    swap = (turn & np.int32(1)) != np.int32(0)
+    turn = np.int32(quarter)
+    swap = np.int32(turn & np.int32(1)) != np.int32(0)
     s = cosine if swap else sine
     c = sine if swap else cosine
-    s = -s if (turn & np.int32(2)) != np.int32(0) else s
-    c = -c if ((turn + np.int32(1)) & np.int32(2)) != np.int32(0) else c
+    s = -s if np.int32(turn & np.int32(2)) != np.int32(0) else s
+    c = -c if np.int32(np.int32(turn + np.int32(1)) & np.int32(2)) != np.int32(0) else c
     return radius * s, radius * c
 
 
