@@ -39,11 +39,11 @@ def _draw(times, z, sign, key, block, coordinates, scales, panels, x, y, steps, 
 
 
 @nb.njit
-def _predict(times, w, rows, columns, coordinates, panels, block, p, stride, scratch):
+def _predict(times, w, rows, columns, coordinates, panels, block, p, chunk, pitch, scratch):
     for _ in range(times):
         for start in range(0, rows, block_sgd.TILE):
-            end = min(start + block_sgd.TILE, rows)
-            block_sgd._predict(w, start, end, columns, coordinates, panels, block, p, stride, scratch)
+            end, place = min(start + block_sgd.TILE, rows), start // block_sgd.TILE * chunk
+            block_sgd._predict(w, start, end, columns, coordinates, panels, block, p, place, pitch, scratch)
 
 
 @nb.njit
@@ -53,16 +53,10 @@ def _sweep(times, count, y, steps, shape, network, work, outputs, responses, sch
 
 
 @nb.njit
-def _update(times, w, columns, x, c, stride, bits, words, count):
+def _update(times, w, columns, x, block, c, chunk, bits, words, count):
     for _ in range(times):
         for tile in range(words):
-            block_sgd._update_sparse(w, tile, columns, x, c, stride, bits, words, count)
-
-
-@nb.njit
-def _whole(times, state, block):
-    for n in range(times):
-        block_sgd._advance(n * block, (n + 1) * block, *state)
+            block_sgd._update_sparse(w, tile, columns, x, block, c, chunk, bits, words, count)
 
 
 @nb.njit(nogil=True)
@@ -89,7 +83,7 @@ def seconds(function, times: int, *arguments) -> float:
 
 
 def measure(dtype: type) -> tuple[dict[str, float], float, float]:
-    """Return the time per iteration of each stage, of the whole, and of the prediction at the multipliers' peak [us]."""
+    """Return the time per iteration [us] of each stage, of the whole, and of the prediction at the peak."""
     rng = np.random.default_rng(0)
     neurons, dimension = SIZE["neurons"], SIZE["dimension"]
     # Norms as late in the run, when about a tenth of the neurons move at each iteration.
@@ -106,22 +100,23 @@ def measure(dtype: type) -> tuple[dict[str, float], float, float]:
         state.advance_stream(64, 64 + count, **settings)
         shortest = min(shortest, (time.perf_counter() - start) / count)
     shape, block = state._shape, state.block
-    _, stride, _, coordinates, columns = shape
+    neurons, stride, chunk, _, coordinates, columns = shape
     panels, x, scaled, _, y, steps = state._samples
     p, _, c, gram, _, _, _, bits, moved, _, _, scratch = state._work
     z, sign = state._buffer
     w = state._weights[0]
     scales = np.ones((2, dimension), dtype)
+    inner = (columns, coordinates, panels, block)
     found = {
         "random numbers": seconds(_draw, 400, z, sign, key, block, coordinates, scales, panels, x, y, steps, columns),
-        "prediction": seconds(_predict, 400, w, stride, columns, coordinates, panels, block, p, stride, scratch[0]),
-        "Gram matrix": seconds(_predict, 400, x, block, columns, coordinates, panels, block, gram, block, scratch[0]),
+        "prediction": seconds(_predict, 400, w, stride, *inner, p, chunk, block_sgd.TILE, scratch[0]),
+        "Gram matrix": seconds(_predict, 400, x, block, *inner, gram, 0, block, scratch[0]),
     }
     state.advance_stream(64, 64 + block, **settings)
-    found["update"] = seconds(_update, 400, w, columns, scaled * 0, c, stride, bits, moved.size, block)
+    found["update"] = seconds(_update, 400, w, columns, scaled * 0, block, c, chunk, bits, moved.size, block)
     found["sweeps"] = seconds(
-        _sweep, 400, block, y, steps * 0, shape[:3], state._network, state._work, state._outputs, state._responses,
-        state._scheme,
+        _sweep, 400, block, y, steps * 0, (neurons, chunk, block), state._network, state._work, state._outputs,
+        state._responses, state._scheme,
     )  # fmt: skip
     q = np.full(200, 0.5, dtype)
     width = lanes.WIDTH[np.dtype(dtype)]
@@ -176,7 +171,7 @@ def draw(results: dict) -> plotting.Figure:
         1, 2, figsize=plotting.size(2.6, columns=2), gridspec_kw={"width_ratios": [1.25, 1]}
     )
     draw_scheme(scheme)
-    for row, (name, (stages, whole, floor)) in enumerate(results.items()):
+    for row, (stages, whole, floor) in enumerate(results.values()):
         left = 0.0
         for stage, colour in zip(STAGES, COLOURS, strict=True):
             bars.barh(row, stages[stage], left=left, color=colour, height=0.5, label=stage if row == 0 else None)
@@ -203,7 +198,8 @@ def main() -> None:
         stages, whole, floor = results[np.dtype(dtype).name] = measure(dtype)
         listed = ", ".join(f"{name} {value:.3f}" for name, value in stages.items())
         print(
-            f"{np.dtype(dtype).name}: {whole:.3f} us per iteration ({floor / whole:.0%} of the floor {floor:.3f}); {listed}"
+            f"{np.dtype(dtype).name}: {whole:.3f} us per iteration ({floor / whole:.0%} of the peak); "
+            f"prediction at peak {floor:.3f}, {listed}"
         )
     if arguments.output:
         root = Path(__file__).resolve().parents[1]

@@ -25,7 +25,7 @@ _LN2_LOW = 1.90821492927058770002e-10
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, which lands in the low bits
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def expm1(x):
     """Return exp(x) - 1 for |x| <= 700, within 4e-16 of max(|exp(x) - 1|, |x|), without branches."""
     shifted = x * _LOG2E + _MAGIC
@@ -51,7 +51,7 @@ def expm1(x):
     return power * fraction + (power - 1.0)
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _tanh(p, value, slope, amplitude, gain, shift, offset):
     for i in range(p.size):
         z = min(max(2 * gain * (p[i] - shift), -80.0), 80.0)
@@ -61,7 +61,7 @@ def _tanh(p, value, slope, amplitude, gain, shift, offset):
         slope[i] = amplitude * gain * (1.0 - v * v)
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _logistic(p, value, slope, amplitude, gain, shift, offset):
     for i in range(p.size):
         z = min(max(gain * (p[i] - shift), -700.0), 700.0)
@@ -70,7 +70,7 @@ def _logistic(p, value, slope, amplitude, gain, shift, offset):
         slope[i] = amplitude * gain * (v * (1.0 - v))
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, error_model="numpy")
 def activate_smooth(p, value, slope, kind, parameters):
     """Fill value = sigma(p) and slope = sigma'(p), neuron by neuron.
 

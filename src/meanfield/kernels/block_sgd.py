@@ -51,6 +51,9 @@ _STRIP = 4
 _SPARSE = 0.3
 # Samples that the random stream draws at once, at least.
 _DRAW = 64
+# Numbers between the scalars of one tile and those of the next: blocks are powers of two, and without a gap the strips
+# of all tiles would meet in the same places of the first-level cache.
+_GAP = _STRIP * TILE
 
 
 def block_size(dimension: int, neurons: int = 1) -> int:
@@ -68,27 +71,33 @@ def block_size(dimension: int, neurons: int = 1) -> int:
 
 
 # -- the update of the last block ------------------------------------------------------------------------------------
+#
+# Scalars of a block, the preactivations p and the slopes c, lie tile by tile: number `tile * chunk + k * TILE + lane`
+# belongs to iteration k. Scaled samples lie column by column in vectors: number `j * block + k * width` starts the
+# vector of coordinates j … of sample k, j a multiple of the width. Both keep a pass over a tile within few pages.
 
 
 @nb.njit(nogil=True)
-def _update_sparse(w, tile, columns, x, c, stride, bits, words, count):
+def _update_sparse(w, tile, columns, x, block, c, chunk, bits, words, count):
     # w[i] += c[k, i] x[k], sample by sample, for the moved neurons of one tile; forty columns of x stay in registers.
-    first = tile * TILE
+    width = lanes.width(w)
     for k in range(count):
         moved = bits[k * words + tile]
         if moved == 0:
             continue
+        slopes = tile * chunk + k * TILE
         j = 0
         while j + 40 <= columns:
-            sample = k * columns + j
-            x0, x1 = lanes.load_columns(x, sample), lanes.load_columns(x, sample + 8)
-            x2, x3 = lanes.load_columns(x, sample + 16), lanes.load_columns(x, sample + 24)
-            x4 = lanes.load_columns(x, sample + 32)
+            x0 = lanes.load_columns(x, _scaled_place(j, k, block, width))
+            x1 = lanes.load_columns(x, _scaled_place(j + 8, k, block, width))
+            x2 = lanes.load_columns(x, _scaled_place(j + 16, k, block, width))
+            x3 = lanes.load_columns(x, _scaled_place(j + 24, k, block, width))
+            x4 = lanes.load_columns(x, _scaled_place(j + 32, k, block, width))
             word = moved
             while word != 0:
-                i = first + lanes.lowest_bit(word)
+                lane = lanes.lowest_bit(word)
                 word &= word - np.uint64(1)
-                row, place = i * columns + j, k * stride + i
+                row, place = (tile * TILE + lane) * columns + j, slopes + lane
                 lanes.store(w, row, lanes.fma_at(c, place, x0, lanes.load_columns(w, row)))
                 lanes.store(w, row + 8, lanes.fma_at(c, place, x1, lanes.load_columns(w, row + 8)))
                 lanes.store(w, row + 16, lanes.fma_at(c, place, x2, lanes.load_columns(w, row + 16)))
@@ -96,29 +105,36 @@ def _update_sparse(w, tile, columns, x, c, stride, bits, words, count):
                 lanes.store(w, row + 32, lanes.fma_at(c, place, x4, lanes.load_columns(w, row + 32)))
             j += 40
         while j < columns:
-            xj = lanes.load_columns(x, k * columns + j)
+            xj = lanes.load_columns(x, _scaled_place(j, k, block, width))
             word = moved
             while word != 0:
-                i = first + lanes.lowest_bit(word)
+                lane = lanes.lowest_bit(word)
                 word &= word - np.uint64(1)
-                row, place = i * columns + j, k * stride + i
+                row, place = (tile * TILE + lane) * columns + j, slopes + lane
                 lanes.store(w, row, lanes.fma_at(c, place, xj, lanes.load_columns(w, row)))
             j += 8
 
 
 @nb.njit(nogil=True)
-def _update_dense(w, first, last, columns, x, c, stride, count):
-    # w[i] += sum_k c[k, i] x[k] for neurons first … last - 1: four neurons by one vector of coordinates in registers.
+def _scaled_place(j, k, block, width):
+    # Where coordinates j … of sample k are among the scaled samples; j is a multiple of eight.
+    return j // width * width * block + k * width + j % width
+
+
+@nb.njit(nogil=True)
+def _update_dense(w, tile, last, columns, x, block, c, chunk, count):
+    # w[i] += sum_k c[k, i] x[k] for a tile's neurons before `last`: four by one vector of coordinates in registers.
     width = lanes.width(w)
+    first = tile * TILE
     for group in range(first, last, _PAD):
         for j in range(0, columns - width + 1, width):
             for i in range(group, group + _PAD, 4):
-                row = i * columns + j
+                row, slopes = i * columns + j, tile * chunk + i - first
                 w0, w1 = lanes.load(w, row), lanes.load(w, row + columns)
                 w2, w3 = lanes.load(w, row + 2 * columns), lanes.load(w, row + 3 * columns)
                 for k in range(count):
-                    xk = lanes.load(x, k * columns + j)
-                    place = k * stride + i
+                    xk = lanes.load(x, j * block + k * width)
+                    place = slopes + k * TILE
                     w0, w1 = lanes.fma_at(c, place, xk, w0), lanes.fma_at(c, place + 1, xk, w1)
                     w2, w3 = lanes.fma_at(c, place + 2, xk, w2), lanes.fma_at(c, place + 3, xk, w3)
                 lanes.store(w, row, w0)
@@ -128,12 +144,12 @@ def _update_dense(w, first, last, columns, x, c, stride, count):
         # In float32 half a vector may be left.
         for j in range(columns - columns % width, columns, COLUMNS):
             for i in range(group, group + _PAD, 4):
-                row = i * columns + j
+                row, slopes = i * columns + j, tile * chunk + i - first
                 w0, w1 = lanes.load_columns(w, row), lanes.load_columns(w, row + columns)
                 w2, w3 = lanes.load_columns(w, row + 2 * columns), lanes.load_columns(w, row + 3 * columns)
                 for k in range(count):
-                    xk = lanes.load_columns(x, k * columns + j)
-                    place = k * stride + i
+                    xk = lanes.load_columns(x, j * block + k * width)
+                    place = slopes + k * TILE
                     w0, w1 = lanes.fma_at(c, place, xk, w0), lanes.fma_at(c, place + 1, xk, w1)
                     w2, w3 = lanes.fma_at(c, place + 2, xk, w2), lanes.fma_at(c, place + 3, xk, w3)
                 lanes.store(w, row, w0)
@@ -155,9 +171,9 @@ def _coast(u, v, first, last, carried, kept):
 
 
 @nb.njit(nogil=True)
-def _predict(w, first, last, columns, coordinates, panels, block, p, stride, scratch):
-    # p[k, i] = sum_j w[i, j] x[k, j]: four neurons by one panel of samples in registers; long rows in pieces, whose
-    # partial sums wait in `scratch`.
+def _predict(w, first, last, columns, coordinates, panels, block, p, place, pitch, scratch):
+    # p[k, i] = sum_j w[i, j] x[k, j] for rows first … last - 1 of w, four by one panel of samples in registers; long
+    # rows in pieces, whose partial sums wait in `scratch`. p[0, first] is at `place`, p[1, first] `pitch` further on.
     width = lanes.width(w)
     zero = lanes.splat(p.dtype.type(0))
     for panel in range(block // width):
@@ -183,7 +199,7 @@ def _predict(w, first, last, columns, coordinates, panels, block, p, stride, scr
                             p2 = lanes.fma_at(w, row + 2 * columns + j + step, xj, p2)
                             p3 = lanes.fma_at(w, row + 3 * columns + j + step, xj, p3)
                     if end == coordinates:
-                        lanes.store_columns(p, panel * width * stride + i, stride, p0, p1, p2, p3)
+                        lanes.store_columns(p, place + panel * width * pitch + i - first, pitch, p0, p1, p2, p3)
                     else:
                         lanes.store(scratch, kept, p0)
                         lanes.store(scratch, kept + width, p1)
@@ -195,58 +211,59 @@ def _predict(w, first, last, columns, coordinates, panels, block, p, stride, scr
 
 
 @nb.njit(nogil=True)
-def _correct_strip(p, c, g, first, count, stride, block, neurons):
+def _correct_strip(p, c, g, first, chunk, block, tiles, neurons):
     # p[k] += sum_{l < first} g[l, k] c[l] for the four iterations first … first + 3.
     width = lanes.width(p)
-    for i in range(0, neurons, width):
-        place = first * stride + i
-        p0 = lanes.load(p, place)
-        p1 = lanes.load(p, place + stride)
-        p2 = lanes.load(p, place + 2 * stride)
-        p3 = lanes.load(p, place + 3 * stride)
-        for m in range(count):
-            cm = lanes.load(c, m * stride + i)
-            p0 = lanes.fma_at(g, m * block + first, cm, p0)
-            p1 = lanes.fma_at(g, m * block + first + 1, cm, p1)
-            p2 = lanes.fma_at(g, m * block + first + 2, cm, p2)
-            p3 = lanes.fma_at(g, m * block + first + 3, cm, p3)
-        lanes.store(p, place, p0)
-        lanes.store(p, place + stride, p1)
-        lanes.store(p, place + 2 * stride, p2)
-        lanes.store(p, place + 3 * stride, p3)
+    for tile in range(tiles):
+        for lane in range(0, min(TILE, neurons - tile * TILE), width):
+            base = tile * chunk + lane
+            place = base + first * TILE
+            p0, p1 = lanes.load(p, place), lanes.load(p, place + TILE)
+            p2, p3 = lanes.load(p, place + 2 * TILE), lanes.load(p, place + 3 * TILE)
+            for m in range(first):
+                cm = lanes.load(c, base + m * TILE)
+                weight = m * block + first
+                p0, p1 = lanes.fma_at(g, weight, cm, p0), lanes.fma_at(g, weight + 1, cm, p1)
+                p2, p3 = lanes.fma_at(g, weight + 2, cm, p2), lanes.fma_at(g, weight + 3, cm, p3)
+            lanes.store(p, place, p0)
+            lanes.store(p, place + TILE, p1)
+            lanes.store(p, place + 2 * TILE, p2)
+            lanes.store(p, place + 3 * TILE, p3)
 
 
 @nb.njit(nogil=True)
-def _correct_row(p, c, g, k, first, stride, block, neurons):
-    # p[k] += sum_{first <= l < k} g[l, k] c[l]
+def _correct_row(p, c, g, k, first, tile, count, chunk, block):
+    # p[k] += sum_{first <= l < k} g[l, k] c[l] for `count` neurons of a tile.
     width = lanes.width(p)
-    for i in range(0, neurons, width):
-        pi = lanes.load(p, k * stride + i)
+    for lane in range(0, count, width):
+        base = tile * chunk + lane
+        pi = lanes.load(p, base + k * TILE)
         for m in range(first, k):
-            pi = lanes.fma_at(g, m * block + k, lanes.load(c, m * stride + i), pi)
-        lanes.store(p, k * stride + i, pi)
+            pi = lanes.fma_at(g, m * block + k, lanes.load(c, base + m * TILE), pi)
+        lanes.store(p, base + k * TILE, pi)
 
 
 @nb.njit(nogil=True)
-def _add_row(p, q, k, factor, stride, neurons):
+def _add_row(p, q, k, factor, chunk, tiles, neurons):
     # p[k] += factor q[k]
     width = lanes.width(p)
-    for i in range(0, neurons, width):
-        place = k * stride + i
-        lanes.store(p, place, lanes.fma_scalar(factor, lanes.load(q, place), lanes.load(p, place)))
+    for tile in range(tiles):
+        for lane in range(0, min(TILE, neurons - tile * TILE), width):
+            place = tile * chunk + k * TILE + lane
+            lanes.store(p, place, lanes.fma_scalar(factor, lanes.load(q, place), lanes.load(p, place)))
 
 
 @nb.njit(nogil=True)
-def _corrected(p, c, k, i, first, stride, g0, g1, g2):
+def _corrected(p, c, k, base, first, g0, g1, g2):
     # p[k] with the corrections of its own strip. Those of iteration k and after are zero: no branch is needed.
-    pi = lanes.load(p, k * stride + i)
-    pi = lanes.fma_scalar(g0, lanes.load(c, first * stride + i), pi)
-    pi = lanes.fma_scalar(g1, lanes.load(c, (first + 1) * stride + i), pi)
-    return lanes.fma_scalar(g2, lanes.load(c, (first + 2) * stride + i), pi)
+    pi = lanes.load(p, base + k * TILE)
+    pi = lanes.fma_scalar(g0, lanes.load(c, base + first * TILE), pi)
+    pi = lanes.fma_scalar(g1, lanes.load(c, base + (first + 1) * TILE), pi)
+    return lanes.fma_scalar(g2, lanes.load(c, base + (first + 2) * TILE), pi)
 
 
 @nb.njit(nogil=True)
-def _step_ramp(p, c, g, k, first, stride, block, neurons, tables, bits, moved):
+def _step_ramp(p, c, g, k, first, chunk, block, neurons, tables, bits, moved):
     # One iteration with all output weights one and an activation with one segment that is not flat: the last
     # corrections, the sum of the values, the slopes, who moved.
     width = lanes.width(p)
@@ -255,20 +272,20 @@ def _step_ramp(p, c, g, k, first, stride, block, neurons, tables, bits, moved):
     sum_of = lanes.splat(p.dtype.type(0))
     for tile in range(moved.size):
         word = np.uint64(0)
-        start = tile * TILE
-        for i in range(start, min(start + TILE, neurons), width):
-            pi = _corrected(p, c, k, i, first, stride, g0, g1, g2)
+        for lane in range(0, min(TILE, neurons - tile * TILE), width):
+            base = tile * chunk + lane
+            pi = _corrected(p, c, k, base, first, g0, g1, g2)
             slope = lanes.where_between(pi, low, high, steepness)
             sum_of = lanes.fma_scalar(steepness, lanes.clip(pi, low, high), sum_of)
-            lanes.store(c, k * stride + i, slope)
-            word |= lanes.nonzero_bits(slope) << np.uint64(i - start)
+            lanes.store(c, base + k * TILE, slope)
+            word |= lanes.nonzero_bits(slope) << np.uint64(lane)
         bits[k * moved.size + tile] = word
         moved[tile] += lanes.count_bits(word)
     return lanes.total(sum_of) + offset * neurons
 
 
 @nb.njit(nogil=True)
-def _step_piecewise(p, c, g, k, first, stride, block, neurons, tables, bits, moved):
+def _step_piecewise(p, c, g, k, first, chunk, block, neurons, tables, bits, moved):
     # The same for several segments.
     width = lanes.width(p)
     lows, highs, slopes, offset = tables
@@ -277,55 +294,60 @@ def _step_piecewise(p, c, g, k, first, stride, block, neurons, tables, bits, mov
     sum_of = zero
     for tile in range(moved.size):
         word = np.uint64(0)
-        start = tile * TILE
-        for i in range(start, min(start + TILE, neurons), width):
-            pi = _corrected(p, c, k, i, first, stride, g0, g1, g2)
+        for lane in range(0, min(TILE, neurons - tile * TILE), width):
+            base = tile * chunk + lane
+            pi = _corrected(p, c, k, base, first, g0, g1, g2)
             slope = zero
             for n in range(slopes.size):
                 slope = lanes.add(slope, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
                 sum_of = lanes.fma_scalar(slopes[n], lanes.clip(pi, lows[n], highs[n]), sum_of)
-            lanes.store(c, k * stride + i, slope)
-            word |= lanes.nonzero_bits(slope) << np.uint64(i - start)
+            lanes.store(c, base + k * TILE, slope)
+            word |= lanes.nonzero_bits(slope) << np.uint64(lane)
         bits[k * moved.size + tile] = word
         moved[tile] += lanes.count_bits(word)
     return lanes.total(sum_of) + offset[0] * neurons
 
 
 @nb.njit(nogil=True)
-def _units(p, start, neurons, kind, tables, value, slope):
-    # Values and slopes of the units whose preactivations are p[start], …
+def _units(p, place, count, kind, tables, value, slope, start):
+    # Values and slopes, from number `start` on, of the `count` units whose preactivations are p[place], …
     width = lanes.width(p)
     if kind != PIECEWISE_LINEAR:
-        activate_smooth(p[start : start + neurons], value[:neurons], slope[:neurons], kind, tables[3])
+        end = start + count
+        activate_smooth(p[place : place + count], value[start:end], slope[start:end], kind, tables[3])
         return
     lows, highs, slopes, offset = tables
     zero = lanes.splat(p.dtype.type(0))
-    for i in range(0, neurons, width):
-        pi = lanes.load(p, start + i)
+    for i in range(0, count, width):
+        pi = lanes.load(p, place + i)
         s, v = zero, lanes.splat(offset[0])
         for n in range(slopes.size):
             s = lanes.add(s, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
             v = lanes.fma_scalar(slopes[n], lanes.clip(pi, lows[n], highs[n]), v)
-        lanes.store(slope, i, s)
-        lanes.store(value, i, v)
+        lanes.store(slope, start + i, s)
+        lanes.store(value, start + i, v)
 
 
 @nb.njit(nogil=True)
-def _step_weighted(p, c, k, stride, neurons, kind, tables, outputs, value, slope, bits, moved):
-    # One iteration with output weights, corrections applied already: fills the values of the units, the slopes times
-    # the output weights, and who moved. Padding has output weight zero, hence neither a value nor a move.
+def _step_weighted(p, c, g, k, first, chunk, block, neurons, kind, tables, outputs, value, slope, bits, moved):
+    # One iteration with output weights: the last corrections, the values of the units, the slopes times the output
+    # weights, and who moved. Padding has output weight zero, hence neither a value nor a move.
     width = lanes.width(p)
-    _units(p, k * stride, neurons, kind, tables, value, slope)
     sum_of = lanes.splat(p.dtype.type(0))
     for tile in range(moved.size):
-        word = np.uint64(0)
         start = tile * TILE
-        for i in range(start, min(start + TILE, neurons), width):
-            a = lanes.load(outputs, i)
-            sum_of = lanes.fma(a, lanes.load(value, i), sum_of)
-            ci = lanes.multiply(a, lanes.load(slope, i))
-            lanes.store(c, k * stride + i, ci)
-            word |= lanes.nonzero_bits(ci) << np.uint64(i - start)
+        count = min(TILE, neurons - start)
+        base = tile * chunk + k * TILE
+        if k > first:
+            _correct_row(p, c, g, k, first, tile, count, chunk, block)
+        _units(p, base, count, kind, tables, value, slope, start)
+        word = np.uint64(0)
+        for lane in range(0, count, width):
+            a = lanes.load(outputs, start + lane)
+            sum_of = lanes.fma(a, lanes.load(value, start + lane), sum_of)
+            ci = lanes.multiply(a, lanes.load(slope, start + lane))
+            lanes.store(c, base + lane, ci)
+            word |= lanes.nonzero_bits(ci) << np.uint64(lane)
         bits[k * moved.size + tile] = word
         moved[tile] += lanes.count_bits(word)
     return lanes.total(sum_of)
@@ -344,14 +366,14 @@ def _update_outputs(a, velocity, value, neurons, e, gamma, kappa, beta, single):
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
-def _restarts(rule, p, q, k, stride, neurons, c, value, e, norm2, y, kind, tables, outputs, velocity, trained, scratch):
+def _restarts(rule, p, q, k, chunk, neurons, c, value, e, norm2, y, kind, tables, outputs, velocity, trained, scratch):
     # Whether this iteration restarts. p and q hold <u, x> and <v, x>; norm2 is |x|^2; e is 2 s (y - yhat).
     if rule == GRADIENT_RESTART:
         # -s g = e c x, and w' - w = v + e c x: <g, w' - w> has the sign of -e times the sum.
         total = 0.0
         for i in range(neurons):
-            ci = c[k * stride + i]
-            total += ci * (q[k * stride + i] + e * ci * norm2)
+            place = i // TILE * chunk + k * TILE + i % TILE
+            total += c[place] * (q[place] + e * c[place] * norm2)
             if trained:
                 total += value[i] * (velocity[i] + e * value[i])
         return e * total < 0
@@ -360,9 +382,9 @@ def _restarts(rule, p, q, k, stride, neurons, c, value, e, norm2, y, kind, table
     _, preactivation, unit, slope = scratch
     for ahead in (True, False):
         for i in range(neurons):
-            shift = e * c[k * stride + i] * norm2 if ahead else -q[k * stride + i]
-            preactivation[i] = p[k * stride + i] + shift
-        _units(preactivation, 0, neurons, kind, tables, unit, slope)
+            place = i // TILE * chunk + k * TILE + i % TILE
+            preactivation[i] = p[place] + (e * c[place] * norm2 if ahead else -q[place])
+        _units(preactivation, 0, neurons, kind, tables, unit, slope, 0)
         total = 0.0
         for i in range(neurons):
             a = outputs[i]
@@ -383,7 +405,7 @@ def _weigh(g, gram, responses, e, k, block):
 @nb.njit(nogil=True)
 def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
     # The iterations of one block: fills e and c, moves the output weights, and leaves the responses of the block.
-    neurons, stride, block = shape
+    neurons, chunk, block = shape
     kind, tables, weighted, trained, single = network
     p, q, c, gram, g, h, e, bits, moved, value, slope, scratch = work
     a, velocity = outputs
@@ -399,25 +421,24 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
             if k == first:
                 if not single:
                     for m in range(first, first + _STRIP):
-                        _add_row(p, q, m, carried[m], stride, neurons)
+                        _add_row(p, q, m, carried[m], chunk, moved.size, neurons)
                 if first > 0:
-                    _correct_strip(p, c, g, first, first, stride, block, neurons)
+                    _correct_strip(p, c, g, first, chunk, block, moved.size, neurons)
         else:
-            _add_row(p, q, k, carried[k], stride, neurons)
+            _add_row(p, q, k, carried[k], chunk, moved.size, neurons)
             _weigh(g, gram, moves, e, k, block)
             if restarting:
-                _add_row(q, q, k, kept[k] - 1, stride, neurons)
+                _add_row(q, q, k, kept[k] - 1, chunk, moved.size, neurons)
                 _weigh(h, gram, kicks, e, k, block)
-                _correct_row(q, c, h, k, 0, stride, block, neurons)
+                for tile in range(moved.size):
+                    _correct_row(q, c, h, k, 0, tile, min(TILE, neurons - tile * TILE), chunk, block)
         if kind == PIECEWISE_LINEAR and not weighted and known:
             if tables[0].size == 1:
-                total = _step_ramp(p, c, g, k, first, stride, block, neurons, tables, bits, moved)
+                total = _step_ramp(p, c, g, k, first, chunk, block, neurons, tables, bits, moved)
             else:
-                total = _step_piecewise(p, c, g, k, first, stride, block, neurons, tables, bits, moved)
+                total = _step_piecewise(p, c, g, k, first, chunk, block, neurons, tables, bits, moved)
         else:
-            if k > first:
-                _correct_row(p, c, g, k, first, stride, block, neurons)
-            total = _step_weighted(p, c, k, stride, neurons, kind, tables, a, value, slope, bits, moved)
+            total = _step_weighted(p, c, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
         e[k] = 2 * steps[k] * (y[k] - total / neurons)
         if known:
             row, out = gram[k * block : (k + 1) * block], g[k * block : (k + 1) * block]
@@ -428,7 +449,7 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
                 for m in range(k + 1, block):
                     out[m] = row[m] * moves[m, k] * e[k]
         restart = restarting and _restarts(
-            rule, p, q, k, stride, neurons, c, value, e[k], gram[k * block + k], y[k], kind, tables, a, velocity,
+            rule, p, q, k, chunk, neurons, c, value, e[k], gram[k * block + k], y[k], kind, tables, a, velocity,
             trained, scratch,
         )  # fmt: skip
         gamma, kappa, beta, theta[0] = coefficients(rule, numbers, theta[0], restart)
@@ -507,11 +528,16 @@ def _fetch(inputs, index, targets, step_sizes, k, count, panels, x, y, steps, co
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
-def _scale_rows(x, e, response, count, columns, out):
+def _scale_rows(x, e, response, count, block, columns, out):
+    # The samples times what they move the weights by, in the layout of the update.
+    width = lanes.width(x)
     for k in range(count):
         factor = e[k] * response[k]
-        for j in range(columns):
-            out[k * columns + j] = factor * x[k * columns + j]
+        for j in range(0, columns, width):
+            length = min(width, columns - j)
+            row, target = x[k * columns + j : k * columns + j + length], out[j * block + k * width :]
+            for n in range(length):
+                target[n] = factor * row[n]
 
 
 # -- the run ---------------------------------------------------------------------------------------------------------
@@ -520,7 +546,7 @@ def _scale_rows(x, e, response, count, columns, out):
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _advance(first, last, shape, network, scheme, weights, outputs, samples, work, responses, stream, dataset):
     # Iterations first .. last - 1; `first` is a multiple of the block size. All arrays belong to the caller.
-    neurons, stride, block, coordinates, columns = shape
+    neurons, stride, chunk, block, coordinates, columns = shape
     u, v = weights
     single = network[4]
     panels, x, scaled, scaled_kicks, y, steps = samples
@@ -555,24 +581,25 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
                 if not single:
                     _coast(u, v, start * columns, end * columns, carried[pending], kept[pending])
                 if moved[tile] <= _SPARSE * pending * TILE:
-                    _update_sparse(u, tile, columns, scaled, c, stride, bits, moved.size, pending)
+                    _update_sparse(u, tile, columns, scaled, block, c, chunk, bits, moved.size, pending)
                     if not single:
-                        _update_sparse(v, tile, columns, scaled_kicks, c, stride, bits, moved.size, pending)
+                        _update_sparse(v, tile, columns, scaled_kicks, block, c, chunk, bits, moved.size, pending)
                 else:
-                    _update_dense(u, start, end, columns, scaled, c, stride, pending)
+                    _update_dense(u, tile, end, columns, scaled, block, c, chunk, pending)
                     if not single:
-                        _update_dense(v, start, end, columns, scaled_kicks, c, stride, pending)
+                        _update_dense(v, tile, end, columns, scaled_kicks, block, c, chunk, pending)
             if count > 0:
-                _predict(u, start, end, columns, coordinates, panels, block, p, stride, scratch[0])
+                place = tile * chunk
+                _predict(u, start, end, columns, coordinates, panels, block, p, place, TILE, scratch[0])
                 if not single:
-                    _predict(v, start, end, columns, coordinates, panels, block, q, stride, scratch[0])
+                    _predict(v, start, end, columns, coordinates, panels, block, q, place, TILE, scratch[0])
         if count <= 0:
             break
-        _predict(x, 0, block, columns, coordinates, panels, block, gram, block, scratch[0])
-        _sweep(count, y, steps, (neurons, stride, block), network, work, outputs, responses, scheme)
-        _scale_rows(x, e, moves[count], count, columns, scaled)
+        _predict(x, 0, block, columns, coordinates, panels, block, gram, 0, block, scratch[0])
+        _sweep(count, y, steps, (neurons, chunk, block), network, work, outputs, responses, scheme)
+        _scale_rows(x, e, moves[count], count, block, columns, scaled)
         if not single:
-            _scale_rows(x, e, kicks[count], count, columns, scaled_kicks)
+            _scale_rows(x, e, kicks[count], count, block, columns, scaled_kicks)
         pending = count
         k += count
 
@@ -623,7 +650,8 @@ class BlockState:
         coordinates = -(-(self.dimension + self._biased) // 4) * 4
         self._columns = _padded(coordinates, COLUMNS)
         stride = _padded(self.neurons)
-        self._shape = (self.neurons, stride, self.block, coordinates, self._columns)
+        chunk = self.block * TILE + _GAP
+        self._shape = (self.neurons, stride, chunk, self.block, coordinates, self._columns)
 
         kind, *tables = activation
         tables = tuple(np.ascontiguousarray(table, self.dtype) for table in tables)
@@ -648,20 +676,22 @@ class BlockState:
     def _make_work(self, stride: int, single: bool) -> None:
         block, columns = self.block, self._columns
         width, words = WIDTH[self.dtype], -(-stride // TILE)
+        vectors = block * _padded(columns, width)
         self._samples = (
-            self._zeros(block * columns), self._zeros(block * columns), self._zeros(block * columns),
-            self._zeros(1 if single else block * columns), self._zeros(block), self._zeros(block),
+            self._zeros(block * columns), self._zeros(block * columns), self._zeros(vectors),
+            self._zeros(1 if single else vectors), self._zeros(block), self._zeros(block),
         )  # fmt: skip
         if self._biased:
             self._samples[1].reshape(block, columns)[:, self.dimension] = 1
             self._samples[0].reshape(-1, columns, width)[:, self.dimension] = 1
         # The slopes of an iteration take the place of its preactivations, which are not needed again, unless a restart
         # asks for them; half the memory stays in the caches.
-        preactivations = self._zeros(block * stride)
+        scalars = words * self._shape[2]
+        preactivations = self._zeros(scalars)
         restarting = self._scheme[0] in (FUNCTION_RESTART, GRADIENT_RESTART)
         self._work = (
-            preactivations, self._zeros(1 if single else block * stride),
-            self._zeros(block * stride) if restarting else preactivations,
+            preactivations, self._zeros(1 if single else scalars),
+            self._zeros(scalars) if restarting else preactivations,
             self._zeros(block * block), self._zeros(block * block), self._zeros(1 if single else block * block),
             self._zeros(block), np.zeros(block * words, np.uint64), np.zeros(words, np.int64),
             self._zeros(stride), self._zeros(stride),
