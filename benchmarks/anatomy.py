@@ -1,6 +1,6 @@
 """Where the time of an iteration goes: each stage of the block kernel alone, and the picture of docs/kernels.md.
 
-    python benchmarks/anatomy.py [--output docs/gallery/block_sgd.png]
+    python -m benchmarks.anatomy [--output docs/gallery/block_sgd.png]
 
 Stages run on the state that a real run left behind (workload A: N = 800, d = 40, float32 and float64), on one thread.
 """
