@@ -39,6 +39,12 @@ def _draw(times, z, sign, key, block, coordinates, scales, panels, x, y, steps, 
 
 
 @nb.njit
+def _normals(times, z, sign, key):
+    for n in range(times):
+        fill_block(z, sign, key, n * z.shape[1])
+
+
+@nb.njit
 def _predict(times, w, rows, columns, coordinates, panels, block, p, chunk, pitch, scratch):
     for _ in range(times):
         for start in range(0, rows, block_sgd.TILE):
@@ -150,8 +156,8 @@ def draw_scheme(axis) -> None:
     axis.text(6.9, 3.54, "$P_1 + G_{10} e_0 c_0$", ha="center", va="center", fontsize=6.5)
     axis.text(6.9, 3.09, "$P_2 + G_{20} e_0 c_0 + G_{21} e_1 c_1$", ha="center", va="center", fontsize=6.5)
     axis.text(6.9, 2.64, "…", ha="center", va="center", fontsize=7)
-    axis.text(6.9, 2.19, "$P_{K-1} + \\sum_l G_{K-1,l}\\, e_l c_l$", ha="center", va="center", fontsize=6.5)
-    axis.text(8.7, 2.85, "K sweeps\nover N\nscalars", ha="left", va="center", fontsize=6.5)
+    axis.text(6.9, 2.19, "$P_{K-1} + \\Sigma_l\\, G_{K-1,l}\\, e_l c_l$", ha="center", va="center", fontsize=6.5)
+    axis.text(8.7, 2.85, "$K$ sweeps\nover $N$\nscalars", ha="left", va="center", fontsize=6.5)
     arrow((1.7, 3.0), (2.9, 3.0))
     arrow((3.6, 4.5), (3.6, 3.7))
     arrow((4.4, 5.05), (5.3, 5.05))
@@ -183,7 +189,9 @@ def draw(results: dict) -> plotting.Figure:
     bars.set_yticks(range(len(results)), list(results))
     bars.set_ylim(-0.5, len(results) + 0.75)
     bars.set_xlabel("time per iteration [µs], stages measured alone")
-    bars.legend(loc="upper right", ncols=2, fontsize=6.5)
+    handles, labels = bars.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda n: labels[n] not in STAGES)  # stages first, lines after them
+    bars.legend([handles[n] for n in order], [labels[n] for n in order], loc="upper right", ncols=2, fontsize=6.5)
     plotting.panels([scheme, bars], ["a block of $K$ iterations", "$N = 800$, $d = 40$, one core"])
     return figure
 
@@ -201,6 +209,12 @@ def main() -> None:
             f"{np.dtype(dtype).name}: {whole:.3f} us per iteration ({floor / whole:.0%} of the peak); "
             f"prediction at peak {floor:.3f}, {listed}"
         )
+    key, z, sign = stream_key(0, "anatomy", 1), np.empty((40, 64), np.float32), np.empty(64, np.float32)
+    normal = seconds(_normals, 2000, z, sign, key) / z.size
+    noise = 1e6 * normal * SIZE["neurons"] * SIZE["dimension"]
+    print(
+        f"a normal takes {1e9 * normal:.2f} ns: noise injected into every weight would add {noise:.0f} us per iteration"
+    )
     if arguments.output:
         root = Path(__file__).resolve().parents[1]
         with plotting.plt.style.context(root / "styles/report.mplstyle"):

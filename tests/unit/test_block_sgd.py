@@ -8,6 +8,7 @@ import pytest
 
 from meanfield.kernels import block_sgd
 from meanfield.kernels.block_sgd import TILE, BlockState, block_size
+from meanfield.kernels.lanes import WIDTH
 from meanfield.kernels.momentum import SGD, Momentum, coefficients
 from meanfield.kernels.reference import TwoLayer, sequential_sgd, sequential_two_layer
 from meanfield.kernels.streams import standard_samples, stream_key
@@ -390,10 +391,20 @@ def test_sparse_and_dense_updates_give_the_same_bits(dtype):
         for tile in range(words):
             moved = np.flatnonzero(c[k, tile * TILE : (tile + 1) * TILE])
             bits[k * words + tile] = np.uint64(sum(1 << int(i) for i in moved))
+    # The layouts of the kernel: scalars tile by tile, samples column by column in vectors.
+    chunk = count * TILE + 32
+    scalars = np.zeros(words * chunk, dtype)
+    for tile in range(words):
+        scalars[tile * chunk : tile * chunk + count * TILE] = c[:, tile * TILE : (tile + 1) * TILE].ravel()
+    width = WIDTH[np.dtype(dtype)]
+    padded = np.zeros((count, -(-columns // width) * width), dtype)
+    padded[:, :columns] = x
+    scaled = np.ascontiguousarray(padded.reshape(count, -1, width).swapaxes(0, 1)).ravel()
     sparse, dense = start.ravel().copy(), start.ravel().copy()
     for tile in range(words):
-        block_sgd._update_sparse(sparse, tile, columns, x.ravel(), c.ravel(), neurons, bits, words, count)
-        block_sgd._update_dense(dense, tile * TILE, (tile + 1) * TILE, columns, x.ravel(), c.ravel(), neurons, count)
+        last = (tile + 1) * TILE
+        block_sgd._update_sparse(sparse, tile, columns, scaled, count, scalars, chunk, bits, words, count)
+        block_sgd._update_dense(dense, tile, last, columns, scaled, count, scalars, chunk, count)
     assert np.array_equal(sparse, dense)
     expected = start.astype(float) + c.T.astype(float) @ x.astype(float)
     np.testing.assert_allclose(

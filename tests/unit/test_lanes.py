@@ -149,7 +149,7 @@ def test_smooth_activations_equal_library_functions(kind, function, derivative, 
     np.testing.assert_allclose(slope, derivative(z), rtol=4 * rounding, atol=4 * rounding + 1e-12)
 
 
-@pytest.mark.parametrize("code", ["block", "stream"])
+@pytest.mark.parametrize("code", ["block", "stream", "dynamics", "plane", "spheres"])
 def test_kernels_give_the_same_numbers_without_compilation(code):
     # Another process, because numba looks at the switch when it is imported.
     script = Path(__file__).parent / "uncompiled_run.py"
@@ -160,5 +160,5 @@ def test_kernels_give_the_same_numbers_without_compilation(code):
             env={**os.environ, "NUMBA_DISABLE_JIT": switch}, capture_output=True, text=True, check=True,
         )  # fmt: skip
         runs.append(np.array([float(word) for word in done.stdout.split()]))
-    assert runs[0].size > 50
+    assert runs[0].size > 30
     np.testing.assert_allclose(runs[1], runs[0], rtol=1e-12, atol=1e-14)

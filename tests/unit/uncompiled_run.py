@@ -4,10 +4,18 @@ import sys
 
 import numpy as np
 
+from meanfield.kernels import landscape
 from meanfield.kernels.block_sgd import BlockState
 from meanfield.kernels.momentum import Momentum
+from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import standard_samples, stream_key
+from meanfield.limits.characteristics import solve_characteristics
+from meanfield.limits.potentials import radial_potentials
+from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear, Smooth
+from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
+from meanfield.problems.plane import muller_brown
+from meanfield.problems.spin3 import GaussianUnits, Spin3
 
 
 def block() -> list[np.ndarray]:
@@ -32,6 +40,42 @@ def stream() -> list[np.ndarray]:
     return list(standard_samples(stream_key(0, "plain", 1), 3, 20, 6))
 
 
+def dynamics() -> list[np.ndarray]:
+    """Return the law and the risk of a short solution of the distributional dynamics."""
+    problem = IsotropicGaussians(6, 0.5, PiecewiseLinear((0.5, 1.5), (-2.5, 7.5)))
+    solution = solve_characteristics(
+        radial_potentials(problem), RadialLaw("gaussian", 0.8), np.array([0.0, 1e-3, 3e-3]), atoms=12,
+        schedule=Schedule(), relative_tolerance=1e-4,
+    )  # fmt: skip
+    return [solution.radius, solution.risk]
+
+
+def plane() -> list[np.ndarray]:
+    """Return the end points of noisy and of accelerated descent on the Müller–Brown potential."""
+    terms = muller_brown().terms
+    starts = np.random.default_rng(1).uniform((-1.2, 0.0), (1.0, 1.5), (12, 2))
+    numbers = np.arange(12)
+    noisy = landscape.Stage(terms, 15, 1e-4, noise=landscape.langevin_noise(1e-4, 0.1))
+    still = landscape.Stage(terms, 15, 1e-4)
+    rule = landscape.Rule("nesterov", "theta", restart="gradient")
+    key = stream_key(0, "plain", 2)
+    return [
+        landscape.descend([noisy], starts, key=key, numbers=numbers).ends,
+        landscape.descend([still], starts, rule=rule).ends,
+    ]
+
+
+def spheres() -> list[np.ndarray]:
+    """Return the units of a short 3-spin run."""
+    problem = Spin3.random(5, 0, "plain", 0)
+    unit = GaussianUnits(5, 1.0)
+    state = problem.state(unit, problem.initial_units(unit, 12, 0, "plain", 0))
+    state.advance_stream(20, Recurrence.nesterov(1e-2, 0.5), key=stream_key(0, "plain", 3), batch=2)
+    return [state.units]
+
+
+RUNS = {"block": block, "stream": stream, "dynamics": dynamics, "plane": plane, "spheres": spheres}
+
 if __name__ == "__main__":
-    for array in {"block": block, "stream": stream}[sys.argv[1]]():
+    for array in RUNS[sys.argv[1]]():
         print(*(repr(float(number)) for number in np.ravel(array)))

@@ -216,7 +216,7 @@ def _derivatives(x, y, terms, out):
             hyy[i] += e * (v * v + 2 * LN_2 * r)
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True)
 def _normals(numbers, half, purpose, key, z):
     # Normals of the iterations 2 half (rows 0, 1 of z) and 2 half + 1 (rows 2, 3), lane by lane: Philox-4x32-10 with
     # the counter (half, number of the trajectory, purpose), rounds outside and lanes inside. Words live in 64 bits

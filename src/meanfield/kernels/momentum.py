@@ -88,14 +88,14 @@ class Momentum:
 SGD = Momentum()
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath=False)
 def next_theta(theta, q):
     """Return the positive root of t^2 = (1 - t) theta^2 + q t."""
     b = theta * theta - q
     return 0.5 * (math.sqrt(b * b + 4 * theta * theta) - b)
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath=False)
 def coefficients(rule, numbers, theta, restart):
     """Return gamma, kappa, beta of an iteration and the theta of the next.
 

@@ -60,8 +60,9 @@ def stream_key(root: int, experiment: str, replicate: int, purpose: int = SAMPLE
     return seed_sequence(root, experiment, replicate, purpose).generate_state(2, np.uint32)
 
 
-# Products and sums are not fused here, so that the numbers are the same on every processor, compiled or not.
-@nb.njit(nogil=True)
+# Products and sums are not fused here, so that the numbers are the same on every processor, compiled or not. It has to be
+# said: a function without the option takes it over from whichever caller happens to be compiled first.
+@nb.njit(nogil=True, fastmath=False)
 def _philox(c0, c1, c2, c3, k0, k1):
     for _ in range(10):
         p0 = _M0 * np.uint64(c0)
@@ -75,7 +76,7 @@ def _philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath=False)
 def _normal_pair(a, b):
     # Radius: sqrt(-2 log u), u in (0, 1]; logarithm by exponent and a polynomial for the mantissa, so that the
     # loop over lanes vectorises. The coefficients are the classical single-precision ones of Cephes' logf.
@@ -128,7 +129,7 @@ def _normal_pair(a, b):
     return radius * s, radius * c
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, fastmath=False)
 def fill_block(x, sign, key, first):
     """Fill one block of samples: standard normal inputs and fair signs.
 
