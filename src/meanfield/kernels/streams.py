@@ -60,8 +60,8 @@ def stream_key(root: int, experiment: str, replicate: int, purpose: int = SAMPLE
     return seed_sequence(root, experiment, replicate, purpose).generate_state(2, np.uint32)
 
 
-# Products and sums are not fused here, so that the numbers are the same on every processor, compiled or not. It has to be
-# said: a function without the option takes it over from whichever caller happens to be compiled first.
+# Products and sums are not fused here, so that the numbers are the same on every processor, compiled or not. It has to
+# be said: a function without the option takes it over from whichever caller happens to be compiled first.
 @nb.njit(nogil=True, fastmath=False)
 def _philox(c0, c1, c2, c3, k0, k1):
     for _ in range(10):
