@@ -71,7 +71,9 @@ def warm_up(precisions: Sequence[str]) -> None:
     folder = Path(os.environ.get("NUMBA_CACHE_DIR", PACKAGE))
     if not folder.name.startswith(_PREFIX) or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return
-    marker = folder / "-".join(["warm", platform.python_version(), *sorted(precisions)])
+    # Numba keeps copies of the package apart by their folders; so does the marker.
+    copy = hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]
+    marker = folder / "-".join(["warm", copy, platform.python_version(), *sorted(precisions)])
     if marker.exists():
         return
     print("compiling the kernels (once for this state of their source)", file=sys.stderr)
