@@ -123,39 +123,33 @@ def _scaled_place(j, k, block, width):
 
 @nb.njit(nogil=True)
 def _update_dense(w, tile, last, columns, x, block, c, chunk, count):
-    # w[i] += sum_k c[k, i] x[k] for a tile's neurons before `last`: four by one vector of coordinates in registers.
+    # w[i] += sum_k c[k, i] x[k] for a tile's neurons before `last`.
     width = lanes.width(w)
-    first = tile * TILE
-    for group in range(first, last, _PAD):
+    for group in range(tile * TILE, last, _PAD):
         for j in range(0, columns - width + 1, width):
-            for i in range(group, group + _PAD, 4):
-                row, slopes = i * columns + j, tile * chunk + i - first
-                w0, w1 = lanes.load(w, row), lanes.load(w, row + columns)
-                w2, w3 = lanes.load(w, row + 2 * columns), lanes.load(w, row + 3 * columns)
-                for k in range(count):
-                    xk = lanes.load(x, j * block + k * width)
-                    place = slopes + k * TILE
-                    w0, w1 = lanes.fma_at(c, place, xk, w0), lanes.fma_at(c, place + 1, xk, w1)
-                    w2, w3 = lanes.fma_at(c, place + 2, xk, w2), lanes.fma_at(c, place + 3, xk, w3)
-                lanes.store(w, row, w0)
-                lanes.store(w, row + columns, w1)
-                lanes.store(w, row + 2 * columns, w2)
-                lanes.store(w, row + 3 * columns, w3)
+            _update_columns(lanes.load, w, tile, group, columns, j, x, block, c, chunk, count)
         # In float32 half a vector may be left.
         for j in range(columns - columns % width, columns, COLUMNS):
-            for i in range(group, group + _PAD, 4):
-                row, slopes = i * columns + j, tile * chunk + i - first
-                w0, w1 = lanes.load_columns(w, row), lanes.load_columns(w, row + columns)
-                w2, w3 = lanes.load_columns(w, row + 2 * columns), lanes.load_columns(w, row + 3 * columns)
-                for k in range(count):
-                    xk = lanes.load_columns(x, j * block + k * width)
-                    place = slopes + k * TILE
-                    w0, w1 = lanes.fma_at(c, place, xk, w0), lanes.fma_at(c, place + 1, xk, w1)
-                    w2, w3 = lanes.fma_at(c, place + 2, xk, w2), lanes.fma_at(c, place + 3, xk, w3)
-                lanes.store(w, row, w0)
-                lanes.store(w, row + columns, w1)
-                lanes.store(w, row + 2 * columns, w2)
-                lanes.store(w, row + 3 * columns, w3)
+            _update_columns(lanes.load_columns, w, tile, group, columns, j, x, block, c, chunk, count)
+
+
+@nb.njit(nogil=True)
+def _update_columns(load, w, tile, group, columns, j, x, block, c, chunk, count):
+    # The coordinates that `load` takes from j on, for one group of neurons: four neurons at a time in registers.
+    width = lanes.width(w)
+    for i in range(group, group + _PAD, 4):
+        row, slopes = i * columns + j, tile * chunk + i - tile * TILE
+        w0, w1 = load(w, row), load(w, row + columns)
+        w2, w3 = load(w, row + 2 * columns), load(w, row + 3 * columns)
+        for k in range(count):
+            xk = load(x, j * block + k * width)
+            place = slopes + k * TILE
+            w0, w1 = lanes.fma_at(c, place, xk, w0), lanes.fma_at(c, place + 1, xk, w1)
+            w2, w3 = lanes.fma_at(c, place + 2, xk, w2), lanes.fma_at(c, place + 3, xk, w3)
+        lanes.store(w, row, w0)
+        lanes.store(w, row + columns, w1)
+        lanes.store(w, row + 2 * columns, w2)
+        lanes.store(w, row + 3 * columns, w3)
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
