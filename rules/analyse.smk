@@ -16,6 +16,8 @@ rule analyse_simulation:
         "<logs>/analyse_simulation/{experiment}/{simulation}.log",
     benchmark:
         "<benchmarks>/analyse_simulation/{experiment}/{simulation}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
     conda:
         "../envs/environment.yaml"
     threads: 1
@@ -40,6 +42,8 @@ rule analyse_limits:
         "<logs>/analyse_limits/{experiment}.log",
     benchmark:
         "<benchmarks>/analyse_limits/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
     conda:
         "../envs/environment.yaml"
     threads: 1

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 from meanfield import config as configuration
-from meanfield import caches, locks
+from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
+from meanfield.families import networks
+from meanfield.families.common import chunks
 
 FORMATS = ("pdf", "svg", "png")
 ROOT = Path(workflow.basedir)
@@ -34,7 +36,12 @@ if locks.lift_stale_locks():
     print("lifted the locks of a run that was killed", file=sys.stderr)
 
 
-SOLVER_MODULES = tuple(wf.registry.module_name(wf.registry.SOLVERS, name) for name in wf.registry.SOLVERS)
+SOLVER_MODULES = tuple(registry.module_name(registry.SOLVERS, name) for name in registry.SOLVERS)
+
+
+def experiments_of(family):
+    """Return the names of the experiments that belong to a family."""
+    return [name for name, block in config["experiments"].items() if registry.family(block) is family]
 
 
 def one_of(names):
@@ -44,7 +51,10 @@ def one_of(names):
 
 def names_under(part):
     """Return the names of all simulations or of all limit equations."""
-    return {name for block in config["experiments"].values() for name in block[part]}
+    return {name for block in config["experiments"].values() for name in block.get(part, {})}
+
+
+NETWORKS = experiments_of(networks)
 
 
 @functools.cache  # every job of a rule asks for it, and parsing the sources once is enough
@@ -55,8 +65,8 @@ def code(script, modules=()):
 
 def precisions():
     """Return the precisions that simulations use."""
-    simulations = (s for block in config["experiments"].values() for s in block["simulate"].values())
-    return sorted({settings["precision"] for settings in simulations})
+    simulations = (s for block in config["experiments"].values() for s in block.get("simulate", {}).values())
+    return sorted({settings.get("precision", "float64") for settings in simulations})
 
 
 def simulation_chunks(wildcards):
@@ -66,41 +76,41 @@ def simulation_chunks(wildcards):
         "<results>/simulations/{experiment}/{simulation}/{chunk}.nc",
         experiment=wildcards.experiment,
         simulation=wildcards.simulation,
-        chunk=range(len(configuration.chunks(settings, config["replicates_per_job"]))),
+        chunk=range(len(chunks(settings, config["replicates_per_job"]))),
     )
 
 
 def chunk_replicates(wildcards):
     """Return the first replicate of a chunk and the one after its last."""
     settings = config["experiments"][wildcards.experiment]["simulate"][wildcards.simulation]
-    part = configuration.chunks(settings, config["replicates_per_job"])[int(wildcards.chunk)]
+    part = chunks(settings, config["replicates_per_job"])[int(wildcards.chunk)]
     return [part.start, part.stop]
 
 
 def simulation_parameters(wildcards):
     """Return what decides the numbers of one simulation."""
-    return wf.simulation_parameters(config, wildcards.experiment, wildcards.simulation)
+    return networks.simulation_parameters(config, wildcards.experiment, wildcards.simulation)
 
 
 def limit_parameters(wildcards):
     """Return what decides the numbers of one limit equation's solution."""
-    return wf.limit_parameters(config, wildcards.experiment, wildcards.limit)
+    return networks.limit_parameters(config, wildcards.experiment, wildcards.limit)
 
 
 def convergence_parameters(wildcards):
     """Return what decides the numbers of one resolution study."""
-    return wf.convergence_parameters(config, wildcards.experiment)
+    return networks.convergence_parameters(config, wildcards.experiment)
 
 
 def simulation_code(wildcards):
     """Return the digest of what one simulation runs, its optimiser included."""
-    modules = wf.job_modules(config, wildcards.experiment, "simulate", wildcards.simulation)
+    modules = networks.job_modules(config, wildcards.experiment, "simulate", wildcards.simulation)
     return code("simulate_replicates.py", modules)
 
 
 def limit_code(wildcards):
     """Return the digest of what one limit equation's job runs, its solver included."""
-    return code("solve_limit.py", wf.job_modules(config, wildcards.experiment, "solve", wildcards.limit))
+    return code("solve_limit.py", networks.job_modules(config, wildcards.experiment, "solve", wildcards.limit))
 
 
 def limit_names(wildcards):
@@ -119,8 +129,7 @@ def limit_datasets(wildcards):
 
 def experiment_problem(wildcards):
     """Return an experiment's problem and the activation that it names."""
-    problem = config["experiments"][wildcards.experiment]["problem"]
-    return {"settings": problem, "activation": config["activations"][problem["activation"]]}
+    return networks.problem_parameters(config, wildcards.experiment)
 
 
 def analysis_settings(wildcards):

@@ -15,6 +15,8 @@ rule simulate_replicates:
         "<logs>/simulate_replicates/{experiment}/{simulation}/{chunk}.log",
     benchmark:
         "<benchmarks>/simulate_replicates/{experiment}/{simulation}/{chunk}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
     conda:
         "../envs/environment.yaml"
     threads: 1
@@ -39,6 +41,8 @@ rule gather_replicates:
         "<logs>/gather_replicates/{experiment}/{simulation}.log",
     benchmark:
         "<benchmarks>/gather_replicates/{experiment}/{simulation}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
     conda:
         "../envs/environment.yaml"
     threads: 1

@@ -13,6 +13,8 @@ rule solve_limit:
         "<logs>/solve_limit/{experiment}/{limit}.log",
     benchmark:
         "<benchmarks>/solve_limit/{experiment}/{limit}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
     conda:
         "../envs/environment.yaml"
     threads: 1
@@ -34,6 +36,8 @@ rule solve_convergence:
         "<logs>/solve_convergence/{experiment}.log",
     benchmark:
         "<benchmarks>/solve_convergence/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
     conda:
         "../envs/environment.yaml"
     threads: 1

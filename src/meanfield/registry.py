@@ -23,6 +23,11 @@ SOLVERS = {
     "finite_volume": "meanfield.limits.finite_volume:solve_finite_volume",
 }
 
+# Families of experiments by the kind of their problem; see meanfield.families.networks for what each module offers.
+FAMILIES = {
+    "isotropic_gaussians": "meanfield.families.networks",
+}
+
 
 def load(table: dict[str, str], name: str) -> ModuleType | Callable:
     """Import the module, or the function, behind one entry of a table."""
@@ -34,3 +39,8 @@ def load(table: dict[str, str], name: str) -> ModuleType | Callable:
 def module_name(table: dict[str, str], name: str) -> str:
     """Return the name of the module behind one entry of a table."""
     return table[name].partition(":")[0]
+
+
+def family(experiment: dict) -> ModuleType:
+    """Import the module of the family that an experiment of the configuration belongs to."""
+    return load(FAMILIES, experiment["problem"]["kind"])

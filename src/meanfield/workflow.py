@@ -5,9 +5,6 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from meanfield import config as configuration
-from meanfield import registry
-
 PACKAGE = "meanfield"
 # The registries are tables of module names: a job's digest covers the entries it uses instead of the table, so that
 # a new entry reruns nothing. Logs, error classes and the place of compiled code change no result.
@@ -118,63 +115,3 @@ def code_digest(script: str | Path, modules: tuple[str, ...] = (), *, source: st
         digest.update(name.encode())
         digest.update(ast.dump(_without_docstrings(tree)).encode())
     return digest.hexdigest()[:16]
-
-
-def _common(config: dict, experiment: str) -> dict:
-    block = config["experiments"][experiment]
-    return {
-        "problem": block["problem"],
-        "activation": config["activations"][block["problem"]["activation"]],
-        "initial_law": block["initial_law"],
-        "schedule": block["schedule"],
-    }
-
-
-def simulation_parameters(config: dict, experiment: str, simulation: str) -> dict:
-    """Return everything that decides the numbers of one simulation, and nothing else."""
-    block = config["experiments"][experiment]
-    settings = block["simulate"][simulation]
-    numbers = {key: settings[key] for key in ("method", "step_size", "hyperparameters", "precision", "snapshots")}
-    return {
-        "experiment": experiment,
-        "simulation": simulation,
-        "seed": config["seed"],
-        "neurons": block["neurons"],
-        **_common(config, experiment),
-        "settings": numbers,
-        "iterations": configuration.record_iterations(settings),
-    }
-
-
-def limit_parameters(config: dict, experiment: str, limit: str) -> dict:
-    """Return everything that decides the numbers of one limit equation's solution."""
-    block = config["experiments"][experiment]
-    settings = block["solve"][limit]
-    return {
-        "experiment": experiment,
-        "limit": limit,
-        **_common(config, experiment),
-        "settings": settings,
-        "times": configuration.record_times(block, settings),
-    }
-
-
-def convergence_parameters(config: dict, experiment: str) -> dict:
-    """Return everything that decides the resolution study of one experiment's limit equation."""
-    block = config["experiments"][experiment]
-    solvers = {settings["solver"]: settings for settings in block["solve"].values()}
-    return {
-        "experiment": experiment,
-        **_common(config, experiment),
-        "study": block["convergence"],
-        "courant": solvers.get("finite_volume", {}).get("courant", 0.45),
-        "relative_tolerance": solvers.get("characteristics", {}).get("relative_tolerance", 1e-7),
-    }
-
-
-def job_modules(config: dict, experiment: str, part: str, name: str) -> tuple[str, ...]:
-    """Return the modules that a job loads by name: the optimiser's or the solver's."""
-    settings = config["experiments"][experiment][part][name]
-    if part == "simulate":
-        return (registry.module_name(registry.METHODS, settings["method"]),)
-    return (registry.module_name(registry.SOLVERS, settings["solver"]),)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from meanfield import config as configuration
 from meanfield.errors import ConfigError
+from meanfield.families.common import chunks, record_iterations
+from meanfield.families.networks import record_times
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "schemas/config.schema.yaml"
@@ -152,22 +154,22 @@ def test_overlays_of_the_repository_are_valid():
 def test_records_are_log_spaced_and_hold_the_ends_and_the_snapshots():
     simulation = {"iterations": 1000, "records_per_decade": 2, "snapshots": {"x": 500}}
     round_ones = {m * 10**n for n in range(3) for m in range(1, 10)}
-    assert configuration.record_iterations(simulation) == sorted({0, 32, 316, 1000} | round_ones)
+    assert record_iterations(simulation) == sorted({0, 32, 316, 1000} | round_ones)
     simulation["snapshots"]["x"] = 777
-    assert 777 in configuration.record_iterations(simulation)
+    assert 777 in record_iterations(simulation)
 
 
 def test_a_single_iteration_is_recorded_at_both_ends():
     simulation = {"iterations": 1, "records_per_decade": 5, "snapshots": {"x": 0}}
-    assert configuration.record_iterations(simulation) == [0, 1]
+    assert record_iterations(simulation) == [0, 1]
 
 
 def test_limits_are_recorded_at_every_time_of_every_simulation(base):
     experiment = base["experiments"]["isotropic"]
-    times = configuration.record_times(experiment, experiment["solve"]["dd"])
+    times = record_times(experiment, experiment["solve"]["dd"])
     step = experiment["simulate"]["sgd"]["step_size"]
     found = np.array(times)
-    for k in configuration.record_iterations(experiment["simulate"]["sgd"]):
+    for k in record_iterations(experiment["simulate"]["sgd"]):
         assert np.abs(found - k * step).min() <= 1e-12 * k * step
     assert (np.diff(found) > 0).all()
     assert 4.0 in times
@@ -175,7 +177,7 @@ def test_limits_are_recorded_at_every_time_of_every_simulation(base):
 
 
 def test_chunks_cover_the_replicates_once():
-    parts = configuration.chunks({"replicates": 7}, 3)
+    parts = chunks({"replicates": 7}, 3)
     assert [list(part) for part in parts] == [[0, 1, 2], [3, 4, 5], [6]]
 
 

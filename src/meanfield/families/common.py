@@ -1,0 +1,60 @@
+"""What the families share: checks of a method's entry, recorded iterations, replicates of each job."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from meanfield import registry, words
+
+
+def method_problems(key: str, settings: dict) -> list[str]:
+    """Return one line per problem with the method and the hyper-parameters of an entry."""
+    method = settings["method"]
+    if method not in registry.METHODS:
+        return [words.unknown(f"{key}.method", method, registry.METHODS)]
+    kind = registry.load(registry.METHODS, method).Hyperparameters
+    allowed = {f.name for f in dataclasses.fields(kind)}
+    given = set(settings["hyperparameters"])
+    listed = ", ".join(sorted(allowed)) or "none"
+    problems = [
+        f"{key}.hyperparameters: unknown key {name!r}{words.suggest(name, sorted(allowed))}; {method} takes: {listed}"
+        for name in sorted(given - allowed)
+    ]
+    problems += [f"{key}.hyperparameters: key {name!r} is missing" for name in sorted(allowed - given)]
+    if given == allowed:
+        try:
+            kind(**settings["hyperparameters"])
+        except ValueError as error:
+            problems.append(f"{key}.hyperparameters.{error}")
+    return problems
+
+
+def snapshot_problems(key: str, settings: dict) -> list[str]:
+    """Return one line per snapshot that lies beyond the end of its run."""
+    last = settings["iterations"]
+    return [
+        f"{key}.snapshots.{name}: iteration {iteration} found, but the run ends at {last}"
+        for name, iteration in settings["snapshots"].items()
+        if iteration > last
+    ]
+
+
+def record_iterations(simulation: dict) -> list[int]:
+    """Return the iterations at which a run is recorded.
+
+    They are 0, log-spaced ones, the round numbers 1, 2, …, 9 times powers of ten, the snapshots, and the last.
+    """
+    last = simulation["iterations"]
+    count = math.ceil(math.log10(last) * simulation["records_per_decade"]) + 1
+    spaced = np.rint(np.logspace(0, math.log10(last), max(count, 2))).astype(int)
+    decades = range(len(str(last)))
+    round_ones = {m * 10**n for n in decades for m in range(1, 10)}
+    wanted = {0, last, *simulation.get("snapshots", {}).values(), *(int(k) for k in spaced), *round_ones}
+    return sorted(k for k in wanted if k <= last)
+
+
+def chunks(simulation: dict, replicates_per_job: int) -> list[range]:
+    """Return the replicates of each job."""
+    total = simulation["replicates"]
+    return [range(first, min(first + replicates_per_job, total)) for first in range(0, total, replicates_per_job)]
