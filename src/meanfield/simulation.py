@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from meanfield import registry
 from meanfield.errors import DivergenceError
 from meanfield.limits.schedule import Schedule
+from meanfield.methods.runs import trajectory
 from meanfield.problems.factory import make_problem
 from meanfield.problems.isotropic import RadialLaw
 
@@ -97,8 +98,8 @@ def simulate(
 
     def run(replicate: int):
         weights = law.sample(neurons, data.dimension, seed, experiment, replicate).astype(settings["precision"])
-        states = method.trajectory(
-            data, weights, hyperparameters,
+        states = trajectory(
+            method, hyperparameters, data, weights,
             schedule=clock, step_size=settings["step_size"], stops=stops,
             root=seed, experiment=experiment, replicate=replicate,
         )  # fmt: skip
