@@ -91,11 +91,11 @@ def _run_blocks(state, problem, names, schedule, step_size, stops) -> Iterator[N
             state.advance_stream(done, boundary, **settings)
             done = boundary
         if stop == done:
-            yield problem.packed(state)
+            yield state.weights
         else:
             ahead = state.copy()
             ahead.advance_stream(done, stop, **settings)
-            yield problem.packed(ahead)
+            yield ahead.weights
 
 
 def run_plainly(method, hyperparameters, problem, weights, names, schedule, step_size, stops) -> Iterator[NDArray]:

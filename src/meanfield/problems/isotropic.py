@@ -81,10 +81,6 @@ class IsotropicGaussians:
         """Return the compiled state of an optimiser, plain SGD if none is given, that starts from `weights`."""
         return BlockState(weights, self.activation.kernel_code(), momentum=momentum)
 
-    def packed(self, state: BlockState) -> NDArray:
-        """Return the weights of a compiled state, shape (neuron, coordinate) [1]."""
-        return state.weights
-
     def observables(self, weights: Floats) -> dict[str, Floats]:
         """Return what is recorded of each neuron, shape (neuron,): the norm of its weight vector [1]."""
         return {"norm": np.linalg.norm(weights, axis=1)}
