@@ -63,26 +63,26 @@ _TINY = 1e-250
 # -- lanes: exponentials, potential, normals ------------------------------------------------------------------------
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath=False, error_model="numpy")
 def _copy(source, target):
     # Spelt out, because slice assignment brings numba's checks of shapes and their messages, and compiles slowly.
     for i in range(LANES):
         target[i] = source[i]
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath=False, error_model="numpy")
 def _copy_all(source, target):
     for i in range(source.size):
         target[i] = source[i]
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath=False, error_model="numpy")
 def _set(target, value):
     for i in range(LANES):
         target[i] = value
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _exp2_pair(x0, x1):
     # 2^x0 and 2^x1: nearest integer into the exponent, polynomial of degree 10 on [-1/2, 1/2], minimax for the
     # relative error (2.1e-16), even and odd powers apart. Arguments beyond the range of float64 are clamped to it.
@@ -105,7 +105,7 @@ def _exp2_pair(x0, x1):
     return np.int64(u0).view(np.float64), np.int64(u1).view(np.float64)
 
 
-@nb.njit(nogil=True, fastmath={"contract"}, inline="always")
+@nb.njit(nogil=True, fastmath={"contract"}, inline="always", error_model="numpy")
 def _exp2_four(x0, x1, x2, x3):
     # The same for four; a function that returns so much would not be inlined without being told.
     x0, x1 = min(max(x0, -1021.0), 1023.0), min(max(x1, -1021.0), 1023.0)
@@ -133,7 +133,7 @@ def _exp2_four(x0, x1, x2, x3):
     )  # fmt: skip
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _gradient(x, y, terms, gx, gy):
     # Rows of `terms`: x0, y0, log2(e) (a, b/2, c), 2 ln 2 A, A; an even number of them. Four at a time, then two.
     count = terms.shape[0]
@@ -176,7 +176,7 @@ def _gradient(x, y, terms, gx, gy):
             gy[i] = gy[i] + e0 * v0 + e1 * v1
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _value(x, y, terms, value):
     _set(value, 0.0)
     for t in range(0, terms.shape[0], 2):
@@ -194,7 +194,7 @@ def _value(x, y, terms, value):
             value[i] = value[i] + c0 * e0 + c1 * e1
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _derivatives(x, y, terms, out):
     # Rows of `out`: value, gradient (2), Hessian xx, xy, yy.
     for row in range(6):
@@ -216,7 +216,7 @@ def _derivatives(x, y, terms, out):
             hyy[i] += e * (v * v + 2 * LN_2 * r)
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath=False, error_model="numpy")
 def _normals(numbers, half, purpose, key, z):
     # Normals of the iterations 2 half (rows 0, 1 of z) and 2 half + 1 (rows 2, 3), lane by lane: Philox-4x32-10 with
     # the counter (half, number of the trajectory, purpose), rounds outside and lanes inside. Words live in 64 bits
@@ -247,7 +247,7 @@ def _normals(numbers, half, purpose, key, z):
         z2[i], z3[i] = _normal_pair(np.uint32(w2[i] & _MASK), np.uint32(w3[i] & _MASK))
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _clip(gx, gy, limit):
     for i in range(LANES):
         scale = limit / np.sqrt(gx[i] * gx[i] + gy[i] * gy[i] + 1e-300)
@@ -259,7 +259,7 @@ def _clip(gx, gy, limit):
 # -- lanes: smoothed gradients --------------------------------------------------------------------------------------
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _tile(weights, e, out):
     # out[i, lane] = sum_j weights[i, j] e[j, lane]: four rows by four columns at a time. Sizes are multiples of 4.
     for i in range(0, weights.shape[0], 4):
@@ -284,7 +284,7 @@ def _tile(weights, e, out):
                 o3[lane] += d0 * f0 + d1 * f1 + d2 * f2 + d3 * f3
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _kernel_rows(x, nodes, rate, e):
     # e[j, lane] = 2^(-rate (x - node_j)^2)
     for j in range(0, nodes.size, 2):
@@ -295,7 +295,7 @@ def _kernel_rows(x, nodes, rate, e):
             e0[i], e1[i] = _exp2_pair(-rate * d0 * d0, -rate * d1 * d1)
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _local_entropy(x, y, gx, gy, value, time, beta, grid, work):
     # Gibbs averages on a grid: <Y> of the weights exp(-beta V(Y) - beta |x - Y|^2 / (2 time)), by products of
     # matrices because the Gaussian factorises. gradient = (x - <Y>) / time; value = -log(sum) / beta, up to a constant.
@@ -332,7 +332,7 @@ def _local_entropy(x, y, gx, gy, value, time, beta, grid, work):
             gx[lane], gy[lane], value[lane] = _log_domain(x[lane], y[lane], time, beta, xs, ys, heights)
 
 
-@nb.njit(nogil=True)
+@nb.njit(nogil=True, fastmath=False, error_model="numpy")
 def _log_domain(x, y, time, beta, xs, ys, heights):
     # The same averages for one point where all weights underflow: exponents first, their largest taken out.
     least = np.inf
@@ -351,7 +351,7 @@ def _log_domain(x, y, time, beta, xs, ys, heights):
     return (x - mean_x / total) / time, (y - mean_y / total) / time, least - math.log(total) / beta
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _inner_langevin(x, y, gx, gy, settings, averaging, terms, noise, first, clip, work):
     # Mean of Y along Y <- Y - delta (V'(Y) + (Y - x) / time) + sqrt(2 delta / beta) xi, from Y = x.
     time, amplitude, step = settings
@@ -385,7 +385,7 @@ def _inner_langevin(x, y, gx, gy, settings, averaging, terms, noise, first, clip
         gy[i] = (y[i] - gy[i]) / time
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _hopf_lax(x, y, gx, gy, value, time, iterations, terms, grid, work):
     # The minimiser of V(Y) + |x - Y|^2 / (2 time): the best node of a grid or x itself, then damped Newton steps, each
     # kept only if it descends. gradient = (x - Y) / time.
@@ -444,7 +444,7 @@ def _hopf_lax(x, y, gx, gy, value, time, iterations, terms, grid, work):
         value[i] = best[i]
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _smoothed(x, y, gx, gy, value, stage, averaging, noise, step, clip, work):
     # Gradient of the stage's smoothed potential at (x, y), and its value where the method has one.
     source, settings, terms, xs, ys, heights, weights = stage
@@ -469,7 +469,7 @@ def _smoothed(x, y, gx, gy, value, stage, averaging, noise, step, clip, work):
 # -- descent --------------------------------------------------------------------------------------------------------
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _descend_plainly(x, y, terms, gx, gy, step_size, count):
     # Gradient descent with nothing to look after: a tenth faster than the general loop, and the same bits.
     for _ in range(count):
@@ -479,15 +479,17 @@ def _descend_plainly(x, y, terms, gx, gy, step_size, count):
             y[i] -= step_size * gy[i]
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _extrapolate(state, gx, gy, value, active, step_size, second, momentum, growth, restart, step_back):
     # One step of Nesterov or MaSS from the query point (u, v); gradient descent is the momentum zero.
     x, y, u, v, age, theta, height, _, _ = state
+    inverse_condition = momentum if growth == THETA else 0.0
     for i in range(LANES):
         wx = u[i] - step_size * gx[i]
         wy = v[i] - step_size * gy[i]
         dx, dy = wx - x[i], wy - y[i]
-        ahead = 0.5 * theta[i] * (np.sqrt(theta[i] * theta[i] + 4) - theta[i])
+        b = theta[i] * theta[i] - inverse_condition
+        ahead = 0.5 * (np.sqrt(b * b + 4 * theta[i] * theta[i]) - b)
         if growth == CONSTANT:
             m = momentum
         elif growth == RATIONAL:
@@ -498,7 +500,7 @@ def _extrapolate(state, gx, gy, value, active, step_size, second, momentum, grow
         if restart == GRADIENT:
             again = gx[i] * dx + gy[i] * dy > 0
         elif restart == FUNCTION:
-            again = value[i] > height[i] and age[i] > 0
+            again = value[i] > height[i]
         back = again and step_back
         wx = x[i] if back else wx
         wy = y[i] if back else wy
@@ -553,7 +555,10 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
         _copy(x, px)
         _copy(y, py)
         if restart == FUNCTION:
-            _set(height, np.inf)
+            if sources[s] == PLAIN:
+                _value(x, y, table, height)
+            else:
+                _smoothed(x, y, lanes[17], lanes[18], height, stage, averaging, noise, done, clip, scratch)
         idle = False
         plain = sources[s] == PLAIN and method == DESCENT and sigma == 0 and clip == 0 and not watch
         k = -1
@@ -662,7 +667,7 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
 # -- coupled agents -------------------------------------------------------------------------------------------------
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _micro_steps(x, y, fast, numbers, terms, inner, key, first, clip, mean, work):
     # The fast variables of one block: burn-in, then the average of the rest. `fast` is carried over by the caller.
     step, beta, gamma, burn_in, average = inner
@@ -692,7 +697,7 @@ def _micro_steps(x, y, fast, numbers, terms, inner, key, first, clip, mean, work
         mean[1, i] /= average
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def homogenised_group(x, y, agents, count, numbers, schedule, clip, key, every, records):
     """Run `count` ensembles of coupled agents, one after the other in the blocks of x and y, (block, lane)."""
     macro, tables, steps, betas, gammas, couplings, macro_sizes, macro_noises, burn_in, average = schedule
@@ -741,7 +746,7 @@ def homogenised_group(x, y, agents, count, numbers, schedule, clip, key, every, 
         _copy_all(fy, records[done // every, 1])
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def affine_group(x, y, agents, count, numbers, schedule, correction, clip, key, every, records):
     """Run `count` ensembles of affine-invariant Langevin dynamics, laid out as in `homogenised_group`."""
     stage_steps, tables, sizes, betas = schedule
@@ -800,7 +805,7 @@ def affine_group(x, y, agents, count, numbers, schedule, correction, clip, key, 
         _copy_all(fy, records[done // every, 1])
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def fill_normals(numbers, first, purpose, key, out):
     """Fill `out`, (block, iteration, 2, lane), with the normals of iterations `first` … of the numbered lanes."""
     z = np.zeros((4, LANES))
