@@ -21,6 +21,13 @@ METHODS = {
     "mf_homsgld": "meanfield.methods.mf_homsgld",
 }
 
+# On the plane also those that need no compiled run on networks, or couple the agents of an ensemble.
+PLANE_METHODS = {
+    **METHODS,
+    "nesterov_rational": "meanfield.methods.nesterov_rational",
+    "affine_langevin": "meanfield.methods.affine_langevin",
+}
+
 # Each entry is a function of (potentials, law, times, *, schedule, …the numbers of its configuration block).
 SOLVERS = {
     "characteristics": "meanfield.limits.characteristics:solve_characteristics",
@@ -30,6 +37,9 @@ SOLVERS = {
 # Families of experiments by the kind of their problem; see meanfield.families.networks for what each module offers.
 FAMILIES = {
     "isotropic_gaussians": "meanfield.families.networks",
+    "muller_brown": "meanfield.families.plane",
+    "narrow_well": "meanfield.families.plane",
+    "plane_terms": "meanfield.families.plane",
 }
 
 
