@@ -28,10 +28,11 @@ PLANE_METHODS = {
     "affine_langevin": "meanfield.methods.affine_langevin",
 }
 
-# Each entry is a function of (potentials, law, times, *, schedule, …the numbers of its configuration block).
+# Each entry is a function of (potentials or problem, law, times, *, schedule, …the numbers of its configuration block).
 SOLVERS = {
     "characteristics": "meanfield.limits.characteristics:solve_characteristics",
     "finite_volume": "meanfield.limits.finite_volume:solve_finite_volume",
+    "reduced_characteristics": "meanfield.limits.anisotropic:solve_reduced",
 }
 
 # Families of experiments by the kind of their problem; see meanfield.families.networks for what each module offers.
@@ -40,6 +41,7 @@ FAMILIES = {
     "muller_brown": "meanfield.families.plane",
     "narrow_well": "meanfield.families.plane",
     "plane_terms": "meanfield.families.plane",
+    "anisotropic_gaussians": "meanfield.families.networks",
 }
 
 
