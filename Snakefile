@@ -41,6 +41,7 @@ wildcard_constraints:
 include: "rules/simulate.smk"
 include: "rules/solve.smk"
 include: "rules/analyse.smk"
+include: "rules/plane.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

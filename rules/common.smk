@@ -9,7 +9,7 @@ from meanfield import config as configuration
 from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import networks
+from meanfield.families import networks, plane
 
 FORMATS = ("pdf", "svg", "png")
 ROOT = Path(workflow.basedir)
@@ -54,6 +54,7 @@ def names_under(part):
 
 
 NETWORKS = experiments_of(networks)
+PLANES = experiments_of(plane)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 
@@ -156,6 +157,41 @@ def experiment_problem(wildcards):
 def analysis_settings(wildcards):
     """Return how an experiment is analysed."""
     return config["experiments"][wildcards.experiment]["analyse"]
+
+
+def plane_parameters(job):
+    """Return the input function of what decides the numbers of one kind of job on the plane."""
+    function = getattr(plane, f"{job}_parameters")
+
+    def parameters(wildcards):
+        names = [wildcards.experiment, *([wildcards.simulation] if job == "simulation" else [])]
+        return function(config, *names)
+
+    return parameters
+
+
+def plane_labels(part):
+    """Return the input function of the labels of the runs that a comparison takes, by their names and in order."""
+    return lambda wildcards: plane.labels(config, wildcards.experiment, part)
+
+
+def plane_runs(part):
+    """Return the input function of the runs that a comparison takes."""
+    return lambda wildcards: collect(
+        "<results>/simulations/{experiment}/{simulation}.nc",
+        experiment=wildcards.experiment,
+        simulation=list(plane.labels(config, wildcards.experiment, part)),
+    )
+
+
+def plane_code(script, part=None):
+    """Return the input function of the digest of a script and of the methods of its runs."""
+
+    def digest(wildcards):
+        names = list(plane.labels(config, wildcards.experiment, part)) if part else [wildcards.simulation]
+        return code(script, plane.job_modules(config, wildcards.experiment, names))
+
+    return digest
 
 
 def figure_data(wildcards):

@@ -36,7 +36,7 @@ from meanfield.problems.plane import PlanePotential
 
 Floats = NDArray[np.float64]
 
-__all__ = ["CONVERGED", "LEFT_DOMAIN", "RUNNING", "Conditions", "PlaneRun", "cluster_size", "run", "uniform_starts"]
+__all__ = ["CONVERGED", "LEFT_DOMAIN", "RUNNING", "Conditions", "PlaneRun", "cluster_size", "is_thermal", "run", "scaled", "uniform_starts"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,6 @@ class Conditions:
         A run without noise is over when the norm of its gradient is below [1].
     polish : dict
         ``step_size`` and ``iterations`` of the polishing.
-    quadrature : dict
-        ``spacing`` and ``margin`` of the grid for smoothing by quadrature [1].
 
     """
 
@@ -67,7 +65,6 @@ class Conditions:
     largest_gradient: float
     tolerance: float
     polish: dict
-    quadrature: dict
 
 
 @dataclass(frozen=True)
@@ -107,6 +104,39 @@ def uniform_starts(root: int, experiment: str, count: int, window: tuple[float, 
     return low + (high - low) * u
 
 
+def scaled(phases: list[dict], *, step: float = 1.0, temperature: float = 1.0) -> list[dict]:
+    r"""Return phases with all step sizes, and all temperatures, times a factor; the numbers of iterations stay.
+
+    The noise of a stochastic gradient, :math:`\sigma`, acts like the temperature :math:`\epsilon\sigma^2/2`.
+    """
+    return [_scaled(phase, step, temperature) for phase in phases]
+
+
+def _scaled(phase: dict, step: float, temperature: float) -> dict:
+    changed = {**phase, "step_size": step * phase["step_size"]}
+    for part in ("hyperparameters", "smoothing"):
+        block = dict(phase.get(part, {}))
+        if "temperature" in block:
+            block["temperature"] *= temperature
+        if "step_size" in block:
+            block["step_size"] *= step
+        if block:
+            changed[part] = block
+    if "gradient_noise" in phase:
+        changed["gradient_noise"] = math.sqrt(temperature) * phase["gradient_noise"]
+    return changed
+
+
+def is_thermal(phases: list[dict]) -> bool:
+    """Tell whether a run has any noise whose temperature could be changed."""
+    return any(
+        phase["hyperparameters"].get("temperature", 0) > 0
+        or phase["smoothing"].get("temperature", 0) > 0
+        or phase["gradient_noise"] > 0
+        for phase in map(_complete, phases)
+    )
+
+
 def cluster_size(phases: list[dict]) -> int:
     """Return how many consecutive starts are coupled to each other in a run: a multiple of every phase's agents."""
     return math.lcm(*(phase["hyperparameters"].get("agents", 1) for phase in map(_complete, phases)))
@@ -118,7 +148,7 @@ def run(
     starts: Floats,
     conditions: Conditions,
     *,
-    record_every: int = 0,
+    recorded: bool = False,
     threads: int = 1,
 ) -> PlaneRun:
     """Take starts through all phases of a run, and through polishing.
@@ -134,8 +164,8 @@ def run(
         Initial points [1]; a multiple of every ensemble's agents.
     conditions : Conditions
         What all runs share.
-    record_every : int
-        Keep a point about every so many evaluations, and at least a hundred per phase; zero keeps none.
+    recorded : bool
+        Whether to keep the point after every iteration (macro step of MF-HomSGLD).
     threads : int
         Number of threads; changes no bit.
 
@@ -148,12 +178,12 @@ def run(
     phases = [_complete(phase) for phase in phases]
     for number, (_, group) in enumerate(itertools.groupby(phases, _group_key)):
         key = stream_key(conditions.root, conditions.experiment, number, INJECTED_NOISE)
-        task = _Task(potential, list(group), conditions, key, record_every, threads)
+        task = _Task(potential, list(group), conditions, key, int(recorded), threads)
         part = task.ensembles(points) if _is_ensemble(task.phases[0]) else task.alone(points, outcome)
         points, outcome = part.points, np.where(outcome == LEFT_DOMAIN, LEFT_DOMAIN, part.outcome)
         iterations += part.iterations
         evaluations += part.evaluations
-        if record_every:
+        if recorded:
             # A group begins where the last one ended; its first record says so again.
             skip = 1 if paths else 0
             paths.append(part.records[skip:])
@@ -231,20 +261,19 @@ class _Task:
         moved, ended = points.copy(), np.full(len(points), LEFT_DOMAIN)
         iterations, evaluations = np.zeros((2, len(points)), np.int64)
         steps, cost = sum(stage.steps for stage in stages), _cost(stages[0].smoothing)
-        every = self._interval(steps, cost)
-        kept = steps // every + 1 if every else 0
+        kept = steps + 1 if self.record_every else 0
         records = np.repeat(points[None], kept, axis=0)
         if live.size:
             found = landscape.descend(
                 stages, points[live], rule=rule, gradient_tolerance=0.0 if noisy else conditions.tolerance,
                 domain=conditions.domain, clip=conditions.largest_gradient,
-                grid=self._grid(stages), key=self.key, numbers=live, record_every=every, threads=self.threads,
+                grid=self._grid(phase["smoothing"]), key=self.key, numbers=live, record_every=self.record_every, threads=self.threads,
             )  # fmt: skip
             moved[live], ended[live] = found.ends, found.outcome
             iterations[live], evaluations[live] = found.steps, found.evaluations
             if kept:
                 records[:, live] = found.records
-        costs = cost * every * np.arange(kept, dtype=np.int64)
+        costs = cost * np.arange(kept, dtype=np.int64)
         return _Part(moved, ended, iterations, evaluations, records, costs, cost * steps)
 
     def ensembles(self, points: Floats) -> _Part:
@@ -254,15 +283,15 @@ class _Task:
             msg = f"{len(points)} starts do not make ensembles of {agents}"
             raise ValueError(msg)
         starts = points.reshape(-1, agents, 2)
-        shared = {"key": self.key, "clip": conditions.largest_gradient, "threads": self.threads}
+        shared = {
+            "key": self.key, "clip": conditions.largest_gradient, "record_every": self.record_every,
+            "threads": self.threads,
+        }  # fmt: skip
         if self.phases[0]["method"] == "mf_homsgld":
             stages = [stage for phase in self.phases for stage in _homogenised_stages(self.potential, phase)]
             burn_in, average = settings["burn_in"], settings["averaging"]
             cost = burn_in + average
-            every = self._interval(sum(stage.steps for stage in stages), cost)
-            ends, records = landscape.homogenised(
-                stages, starts, burn_in=burn_in, average=average, record_every=every, **shared
-            )
+            ends, records = landscape.homogenised(stages, starts, burn_in=burn_in, average=average, **shared)
         else:
             stages = [
                 EnsembleStage(self.potential.terms, phase["iterations"], phase["step_size"],
@@ -270,8 +299,7 @@ class _Task:
                 for phase in self.phases
             ]  # fmt: skip
             cost = 1
-            every = self._interval(sum(stage.steps for stage in stages), cost)
-            ends, records = landscape.affine_invariant_langevin(stages, starts, record_every=every, **shared)
+            ends, records = landscape.affine_invariant_langevin(stages, starts, **shared)
         steps = sum(stage.steps for stage in stages)
         ends = ends.reshape(-1, 2)
         low, high = np.array(conditions.domain[::2]), np.array(conditions.domain[1::2])
@@ -279,18 +307,14 @@ class _Task:
         count = len(points)
         return _Part(
             ends, np.where(inside, RUNNING, LEFT_DOMAIN), np.full(count, steps), np.full(count, cost * steps),
-            records.reshape(len(records), count, 2), cost * every * np.arange(len(records)), cost * steps,
+            records.reshape(len(records), count, 2), cost * np.arange(len(records)), cost * steps,
         )  # fmt: skip
 
 
-    def _interval(self, steps: int, cost: int) -> int:
-        return max(1, min(self.record_every // cost, steps // 100)) if self.record_every else 0
-
-    def _grid(self, stages: list[Stage]):
-        if not any(isinstance(stage.smoothing, LocalEntropy | HopfLax) for stage in stages):
+    def _grid(self, smoothing: dict):
+        if "spacing" not in smoothing:
             return None
-        quadrature = self.conditions.quadrature
-        return landscape.window_grid(self.conditions.window, quadrature["spacing"], quadrature["margin"])
+        return landscape.window_grid(self.conditions.window, smoothing["spacing"], smoothing["margin"])
 
 
 def _is_noisy(smoothing) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from meanfield.kernels import landscape
 from meanfield.kernels.block_sgd import BlockState
 from meanfield.kernels.streams import stream_key
 from meanfield.limits.characteristics import solve_characteristics
@@ -12,6 +13,7 @@ from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
+from meanfield.problems.plane import muller_brown
 
 
 def compile_kernels(precisions: Iterable[str]) -> list[str]:
@@ -44,7 +46,17 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
         radial_potentials(problem), law, times, atoms=10, schedule=Schedule(), relative_tolerance=1e-3
     )
     done.append("distributional dynamics")
+    _compile_plane()
+    done.append("trajectories on the plane")
     return done
+
+
+def _compile_plane() -> None:
+    starts, key, terms = np.zeros((4, 2)), stream_key(0, "warm-up", 0), muller_brown().terms
+    landscape.descend([landscape.Stage(terms, 1, 1e-4, noise=1.0)], starts, key=key)
+    homogenised = landscape.HomogenisedStage(terms, 1, 1.0, 0.1, 0.0, 1e-4, 0.1)
+    landscape.homogenised([homogenised], starts[None], burn_in=0, average=1, key=key)
+    landscape.affine_invariant_langevin([landscape.EnsembleStage(terms, 1, 1e-4, 1.0)], starts[None], key=key)
 
 
 if __name__ == "__main__":

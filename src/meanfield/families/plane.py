@@ -9,11 +9,10 @@ POTENTIALS = {"muller_brown": (), "narrow_well": ("depth", "centre", "width"), "
 SMOOTHINGS = {
     "none": (),
     "heat": ("variance",),
-    "local_entropy": ("time", "temperature"),
-    "hopf_lax": ("time",),
+    "local_entropy": ("time", "temperature", "spacing", "margin"),
+    "hopf_lax": ("time", "spacing", "margin"),
     "inner_langevin": ("time", "temperature", "step_size", "inner_steps", "burn_in"),
 }
-GRIDDED = ("local_entropy", "hopf_lax")
 # Methods whose agents move by rules of their own: the gradient cannot be replaced, nor noise be added to it.
 CLOSED = ("entropy_sgd", "mf_homsgld", "affine_langevin")
 LARGEST_GRID = 4000
@@ -28,13 +27,6 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
     window, domain = experiment["window"], experiment["domain"]
     if not all(domain[n] <= window[n] and window[n + 1] <= domain[n + 1] for n in (0, 2)):
         found.append(f"{key}.domain: {words.show(domain)} found; it must contain the window {words.show(window)}")
-    quadrature = experiment["quadrature"]
-    sides = [(window[n + 1] - window[n] + 2 * quadrature["margin"]) / quadrature["spacing"] for n in (0, 2)]
-    if max(sides) > LARGEST_GRID:
-        found.append(
-            f"{key}.quadrature.spacing: {quadrature['spacing']} found, which makes {max(sides):.0f} nodes along an axis; "
-            f"at most {LARGEST_GRID} allowed"
-        )
     bound = potential_from(experiment["problem"]).smoothing_bound
     for name, settings in experiment["simulate"].items():
         for n, phase in enumerate(settings["phases"]):
@@ -83,6 +75,14 @@ def _phase_problems(key: str, phase: dict, experiment: dict, bound: float) -> li
         found.append(f"{key}.smoothing.variance: {smoothing['variance']} found, less than {bound:g} needed")
     if smoothing["kind"] == "local_entropy" and smoothing["temperature"] <= 0:
         found.append(f"{key}.smoothing.temperature: {smoothing['temperature']} found, more than 0 needed")
+    if "spacing" in smoothing:
+        window = experiment["window"]
+        nodes = max((window[n + 1] - window[n] + 2 * smoothing["margin"]) / smoothing["spacing"] for n in (0, 2))
+        if nodes > LARGEST_GRID:
+            found.append(
+                f"{key}.smoothing.spacing: {smoothing['spacing']} found, which makes {nodes:.0f} nodes along an axis; "
+                f"at most {LARGEST_GRID} allowed"
+            )
     if smoothing["kind"] == "inner_langevin":
         if smoothing["burn_in"] >= smoothing["inner_steps"]:
             found.append(
@@ -146,16 +146,17 @@ def simulation_parameters(config: dict, experiment: str, simulation: str) -> dic
     """Return everything that decides the numbers of one run, and nothing else."""
     block = config["experiments"][experiment]
     phases = block["simulate"][simulation]["phases"]
-    gridded = any(phase.get("smoothing", {}).get("kind") in GRIDDED for phase in phases)
     return {
         "experiment": experiment,
         "simulation": simulation,
         "seed": config["seed"],
         **_conditions(block),
-        "quadrature": block["quadrature"] if gridded else {},
         "starts": block["starts"],
         "phases": phases,
-        "recorded": {"starts": block.get("trajectories", {}).get("starts", 0), "every": block["descent"]["record_every"]},
+        "recorded": {
+            "starts": block.get("trajectories", {}).get("starts", 0),
+            **{name: block["descent"][name] for name in ("record_every", "first_records")},
+        },
     }
 
 
@@ -174,16 +175,15 @@ def comparison_parameters(config: dict, experiment: str) -> dict:
     return {"experiment": experiment, "problem": block["problem"], "settings": block["analyse"]}
 
 
-def labels(config: dict, experiment: str) -> dict[str, str]:
-    """Return the names of an experiment's runs with their labels, in the order of `order`."""
-    runs = config["experiments"][experiment]["simulate"]
-    ordered = sorted(runs, key=lambda name: (runs[name]["order"], name))
-    return {name: runs[name]["label"] for name in ordered}
+def labels(config: dict, experiment: str, part: str) -> dict[str, str]:
+    """Return the names of the runs that a comparison takes with their labels, in the order of `order`.
 
-
-def trajectory_runs(config: dict, experiment: str) -> list[str]:
-    """Return the runs whose trajectories are kept for a picture."""
-    return config["experiments"][experiment].get("trajectories", {}).get("runs", [])
+    `part` is ``minima``, which takes all runs, or ``trajectories`` or ``sensitivity``, whose block names them.
+    """
+    block = config["experiments"][experiment]
+    runs = block["simulate"]
+    taken = runs if part == "minima" else block[part]["runs"]
+    return {name: runs[name]["label"] for name in sorted(taken, key=lambda name: (runs[name]["order"], name))}
 
 
 def smoothing_parameters(config: dict, experiment: str) -> dict:
@@ -203,7 +203,6 @@ def sensitivity_parameters(config: dict, experiment: str) -> dict:
         "experiment": experiment,
         "seed": config["seed"],
         **_conditions(block),
-        "quadrature": block["quadrature"],
         "reach": block["analyse"]["reach"],
         "level": block["analyse"]["level"],
         "study": study,
