@@ -28,13 +28,13 @@ def compare(runs: dict[str, xr.Dataset], labels: dict[str, str], surface: xr.Dat
     minima, level = surface["minimum_position"].values, settings["level"]
     names = [f"minimum {n + 1}" for n in range(len(minima))] + ["elsewhere", "left"]
     clusters = [cluster_size(io.parameters(run)["phases"]) for run in runs.values()]
+    names_of = {"raw": ("end", "outcome"), "polished": ("polished", "outcome_polished")}
     ends = {
-        "raw": [destinations(run["end"].values, run["outcome"].values, minima, settings["reach"]) for run in runs.values()],
-        "polished": [
-            destinations(run["polished"].values, run["outcome_polished"].values, minima, settings["reach"])
-            for run in runs.values()
-        ],
-    }  # fmt: skip
+        stage: [
+            destinations(run[point].values, run[outcome].values, minima, settings["reach"]) for run in runs.values()
+        ]
+        for stage, (point, outcome) in names_of.items()
+    }
     v = io.variable
     edges = np.linspace(*settings["histogram_range"], settings["histogram_bins"] + 1)
     found = {}
@@ -55,9 +55,13 @@ def compare(runs: dict[str, xr.Dataset], labels: dict[str, str], surface: xr.Dat
         found[f"value_mean_{stage}"] = v("run", [_mean(value) for value in finite], f"mean final value, {stage}")
         differences, best, worst = ranks(hits[:, 0], clusters, level=level)
         found[f"rank_best_{stage}"] = v("run", best, f"best rank by the lowest minimum that intervals allow, {stage}")
-        found[f"rank_worst_{stage}"] = v("run", worst, f"worst rank by the lowest minimum that intervals allow, {stage}")
+        found[f"rank_worst_{stage}"] = v(
+            "run", worst, f"worst rank by the lowest minimum that intervals allow, {stage}"
+        )
         for n, part in enumerate(("difference", "difference_low", "difference_high")):
-            text = f"share at the lowest minimum less that of the other run, {stage}{_end(part, level, 'simultaneous ')}"
+            text = (
+                f"share at the lowest minimum less that of the other run, {stage}{_end(part, level, 'simultaneous ')}"
+            )
             found[f"{part}_{stage}"] = v("run other", differences[..., n], text)
         found[f"design_effect_{stage}"] = v(
             "run", [design_effect(hit[0], c) for hit, c in zip(hits, clusters, strict=True)],
@@ -100,7 +104,9 @@ if __name__ == "__main__":
         starts = next(iter(runs.values()))["begin"]
         for name, run in runs.items():
             if not np.array_equal(run["begin"], starts):
-                raise DataError(f"{paths[name]}: other starts than {next(iter(paths.values()))}; delete both and run again")
+                raise DataError(
+                    f"{paths[name]}: other starts than {next(iter(paths.values()))}; delete both and run again"
+                )
         parameters = snakemake.params.parameters
         dataset = stamp(
             compare(runs, labels, io.read_dataset(snakemake.input.surface), parameters["settings"]),

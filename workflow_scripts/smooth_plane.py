@@ -37,7 +37,9 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
             lambda x, t: smoothing.heat_jet(potential, x, t / beta), minimum, heat_times.tolist()
         )
         viscous = smoothing.follow_minimum(grid.jet, minimum, times.tolist())
-        branches.append([_padded(heat, times.size), viscous, smoothing.hopf_lax_branch(potential, minimum, times, window)])
+        branches.append(
+            [_padded(heat, times.size), viscous, smoothing.hopf_lax_branch(potential, minimum, times, window)]
+        )
     xs, ys = grid_of(window, study["nodes"])
     shape = (len(minima), len(METHODS))
     v, dims = io.variable, "minimum method"
@@ -46,23 +48,23 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
         return np.array([[getattr(branch, part) for branch in row] for row in branches]).reshape(*shape, *axes)
 
     ends = stacked("end")
-    values = stacked("values", times.size)
+    positions, values = stacked("positions", times.size, 2), stacked("values", times.size)
     return xr.Dataset(
         {
             "potential": v("y x", potential.value(grid_points(xs, ys)), "potential"),
             "surface": v("method shown y x", _surfaces(potential, xs, ys, study), "smoothed potential"),
-            "position": v(f"{dims} strength coordinate", stacked("positions", times.size, 2), "position of the minimum"),
+            "position": v(f"{dims} strength coordinate", positions, "position of the minimum"),
             "value": v(f"{dims} strength", values, "smoothed potential at the minimum"),
-            "curvature": v(f"{dims} strength direction", stacked("curvatures", times.size, 2), "eigenvalue of the Hessian"),
+            "curvature": v(f"{dims} strength direction", stacked("curvatures", times.size, 2), "Hessian's eigenvalue"),
             "end_time": v(dims, ends, "time at which it ceases to be a minimum; infinite: not up to the last"),
             "end_variance": v(dims, ends / beta, "the same as variance of the Gaussian"),
             "order_of_end": v(dims, _order(ends), "which minimum vanishes as which, from 1; 0: it does not"),
             "displacement": v(
                 f"{dims} strength",
-                np.linalg.norm(stacked("positions", times.size, 2) - minima[:, None, None, :], axis=-1),
+                np.linalg.norm(positions - minima[:, None, None, :], axis=-1),
                 "distance from the minimum of the potential",
             ),
-            "lowest": v("method strength", _lowest(values), "number of the lowest minimum that is left, from 0; -1: none"),
+            "lowest": v("method strength", _lowest(values), "lowest minimum that is left, from 0; -1: none"),
             "minimum_value": v("minimum", points.values[points.kinds == MINIMUM], "potential at the minimum"),
             "minimum_position": v("minimum coordinate", minima, "position of the minimum"),
             **_checks(potential, window, xs, ys, experiment, seed, study),
@@ -121,12 +123,12 @@ def _checks(potential, window, xs, ys, experiment, seed, study) -> dict:
     ]
     v = io.variable
     return {
-        "fourier_deviation": v("checked", [c.deviation for c in fourier], "closed form less convolution by FFT, largest"),
+        "fourier_deviation": v("checked", [c.deviation for c in fourier], "largest deviation from a convolution by FFT"),
         "fourier_bound": v("checked", [c.bound for c in fourier], "bound of the convolution's own error"),
         "monte_carlo_deviation": v(
-            "checked", [c.deviation for c in monte_carlo], "closed form less sample mean over its standard error, largest"
+            "checked", [c.deviation for c in monte_carlo], "largest deviation from a sample mean, in standard errors"
         ),
-        "monte_carlo_error": v("checked", [c.error for c in monte_carlo], "largest standard error of the sample means"),
+        "monte_carlo_error": v("checked", [c.error for c in monte_carlo], "largest of these standard errors"),
         "checked_points": v("", len(points), "points at which sample means are compared"),
     }  # fmt: skip
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 KINDS = ("minimum", "saddle", "maximum")
 
 
-def survey(*, experiment: str, problem: dict, window: list, domain: list, settings: dict, threads: int = 1) -> xr.Dataset:
+def survey(
+    *, experiment: str, problem: dict, window: list, domain: list, settings: dict, threads: int = 1
+) -> xr.Dataset:
     """Return the surface of a potential, its critical points and basins."""
     potential = potential_from(problem)
     window, domain = tuple(window), tuple(domain)

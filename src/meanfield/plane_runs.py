@@ -36,7 +36,18 @@ from meanfield.problems.plane import PlanePotential
 
 Floats = NDArray[np.float64]
 
-__all__ = ["CONVERGED", "LEFT_DOMAIN", "RUNNING", "Conditions", "PlaneRun", "cluster_size", "is_thermal", "run", "scaled", "uniform_starts"]
+__all__ = [
+    "CONVERGED",
+    "LEFT_DOMAIN",
+    "RUNNING",
+    "Conditions",
+    "PlaneRun",
+    "cluster_size",
+    "is_thermal",
+    "run",
+    "scaled",
+    "uniform_starts",
+]
 
 
 @dataclass(frozen=True)
@@ -267,7 +278,8 @@ class _Task:
             found = landscape.descend(
                 stages, points[live], rule=rule, gradient_tolerance=0.0 if noisy else conditions.tolerance,
                 domain=conditions.domain, clip=conditions.largest_gradient,
-                grid=self._grid(phase["smoothing"]), key=self.key, numbers=live, record_every=self.record_every, threads=self.threads,
+                grid=self._grid(phase["smoothing"]), key=self.key, numbers=live, record_every=self.record_every,
+                threads=self.threads,
             )  # fmt: skip
             moved[live], ended[live] = found.ends, found.outcome
             iterations[live], evaluations[live] = found.steps, found.evaluations
@@ -309,7 +321,6 @@ class _Task:
             ends, np.where(inside, RUNNING, LEFT_DOMAIN), np.full(count, steps), np.full(count, cost * steps),
             records.reshape(len(records), count, 2), cost * np.arange(len(records)), cost * steps,
         )  # fmt: skip
-
 
     def _grid(self, smoothing: dict):
         if "spacing" not in smoothing:

@@ -35,7 +35,13 @@ def conditions(**changes):
 
 def phase(method, step_size=1e-4, iterations=50, **rest):
     hyperparameters = rest.pop("hyperparameters", {})
-    return {"method": method, "hyperparameters": hyperparameters, "step_size": step_size, "iterations": iterations, **rest}
+    return {
+        "method": method,
+        "hyperparameters": hyperparameters,
+        "step_size": step_size,
+        "iterations": iterations,
+        **rest,
+    }
 
 
 def quiet_starts(count):

@@ -90,7 +90,9 @@ def draw(studies: list[xr.Dataset]) -> Figure:
     surfaces = [figure.add_subplot(top[n], projection="3d") for n in range(1 + len(methods))]
     _surface(surfaces[0], first, first["potential"].values, "potential")
     for n, method in enumerate(methods):
-        _surface(surfaces[n + 1], first, first["surface"].values[n, middle_shown], f"{NAMES[method]}, $s = {variance:.3g}$")
+        _surface(
+            surfaces[n + 1], first, first["surface"].values[n, middle_shown], f"{NAMES[method]}, $s = {variance:.3g}$"
+        )
 
     middle = grid[1].subgridspec(len(methods), columns, wspace=0.04, hspace=0.04)
     for n, method in enumerate(methods):
@@ -124,10 +126,20 @@ def draw(studies: list[xr.Dataset]) -> Figure:
         ]
         shift.legend(handles=handles, loc="upper left")
         axes += [shift, depth, bend]
-    styles = [plt.Line2D([], [], color="black", linestyle=LINES[method], linewidth=1.0, label=NAMES[method]) for method in methods]
+    styles = [
+        plt.Line2D([], [], color="black", linestyle=LINES[method], linewidth=1.0, label=NAMES[method])
+        for method in methods
+    ]
     styles.append(plt.Line2D([], [], color="black", linestyle="none", marker="x", markersize=4, label="vanishes"))
     axes[1].legend(handles=styles, loc="lower right", fontsize=5.5)
-    plotting.panels(axes, [f"{name}{tail}" for tail in ("", ", narrow well")[: len(studies)] for name in ("position", "depth", "curvature")])
+    plotting.panels(
+        axes,
+        [
+            f"{name}{tail}"
+            for tail in ("", ", narrow well")[: len(studies)]
+            for name in ("position", "depth", "curvature")
+        ],
+    )
     return figure
 
 

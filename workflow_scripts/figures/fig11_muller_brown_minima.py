@@ -35,7 +35,9 @@ def _values(axis: Axes, counts: xr.Dataset, rows: np.ndarray) -> None:
         heights = np.sqrt(counts[f"histogram_{stage}"].values / float(counts["starts"]))
         for row, height in zip(rows, heights, strict=True):
             if stage == "raw":
-                axis.stairs(row + 0.45 - 0.9 * height, edges, baseline=row + 0.45, fill=True, color="#7FA9C9", linewidth=0)
+                axis.stairs(
+                    row + 0.45 - 0.9 * height, edges, baseline=row + 0.45, fill=True, color="#7FA9C9", linewidth=0
+                )
             else:
                 axis.stairs(row + 0.45 - 0.9 * height, edges, baseline=None, color="#0B3C5D", linewidth=0.6)
     for value in counts["minimum_value"].values:

@@ -60,14 +60,18 @@ def draw(data: xr.Dataset) -> Figure:
         for k in range(data.sizes["trajectory"]):
             path = data["path"].values[n, : int(data["length"][n]), k]
             colour = COLOURS[k % len(COLOURS)]
-            axis.plot(path[:, 0], path[:, 1], color=colour, linewidth=0.3 if noisy else 0.8, alpha=0.55 if noisy else 1.0)
+            axis.plot(
+                path[:, 0], path[:, 1], color=colour, linewidth=0.3 if noisy else 0.8, alpha=0.55 if noisy else 1.0
+            )
             if not noisy:
                 _arrows(axis, path, colour)
             end, polished = path[-1], data["polished"].values[n, k]
             axis.plot(*path[0], marker="o", color=colour, markersize=3, markeredgecolor="white", markeredgewidth=0.3)
             axis.annotate(f"{k + 1}", path[0], xytext=(2.2, 1.6), textcoords="offset points", fontsize=5, color=colour)
             axis.plot([end[0], polished[0]], [end[1], polished[1]], color=colour, linewidth=0.5, linestyle=":")
-            axis.plot(*end, marker="X", color=colour, markersize=3.6, markeredgecolor="white", markeredgewidth=0.3, zorder=5)
+            axis.plot(
+                *end, marker="X", color=colour, markersize=3.6, markeredgecolor="white", markeredgewidth=0.3, zorder=5
+            )
         axis.plot(minima[:, 0], minima[:, 1], linestyle="none", marker="+", color="black", markersize=5, zorder=6)
         axis.set_xlim(x[0], x[-1])
         axis.set_ylim(y[0], y[-1])

@@ -46,7 +46,7 @@ def design_effect(values: ArrayLike, cluster: int) -> float:
 
 
 def wilson(hits: ArrayLike, *, level: float = 0.95, cluster: int = 1) -> Share:
-    """Return the share of hits with Wilson's interval (1927, J. Am. Stat. Assoc. 22, 209), for clusters of trajectories.
+    """Return the share of hits with Wilson's interval (1927, J. Am. Stat. Assoc. 22, 209), for clusters.
 
     Parameters
     ----------

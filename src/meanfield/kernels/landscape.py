@@ -227,7 +227,10 @@ class Rule:
             if self.momentum not in named:
                 msg = f"momentum must be a number or one of {list(named)}, not {self.momentum!r}"
                 raise ValueError(msg)
-            growth, value = named[self.momentum], float(self.inverse_condition)  # the kernel keeps q in momentum's place
+            growth, value = (
+                named[self.momentum],
+                float(self.inverse_condition),
+            )  # the kernel keeps q in momentum's place
         else:
             growth, value = CONSTANT, float(self.momentum)
         if (self.restart or self.second_step or growth != CONSTANT) and self.method != "nesterov":
