@@ -14,22 +14,29 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 # Axes that name things; a variable on these alone is a small table and is kept whole.
-NAMES = ("limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell")
+NAMES = (
+    "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "run", "other", "destination",
+    "method", "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor",
+)  # fmt: skip
+# Those whose entries are read by name.
+NAMED = ("limit", "run", "other", "destination", "method")
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:
-    """Return the scalars and small tables of an analysed dataset, limits by name."""
-    found: dict[str, Any] = {}
-    for name, variable in dataset.variables.items():
-        if variable.dtype.kind not in "fiu" or not set(variable.dims) <= set(NAMES):
-            continue
-        if "limit" in variable.dims:
-            found[name] = {
-                str(limit): _value(dataset[name].sel(limit=limit).values) for limit in dataset["limit"].values
-            }
-        else:
-            found[name] = _value(variable.values)
-    return found
+    """Return the scalars and small tables of an analysed dataset, limits, runs and the like by name."""
+    return {
+        name: _table(dataset[name])
+        for name, variable in dataset.variables.items()
+        if variable.dtype.kind in "fiu" and set(variable.dims) <= set(NAMES)
+    }
+
+
+def _table(array: xr.DataArray) -> Any:
+    if not set(array.dims) & set(NAMED):
+        return _value(array.values)
+    first = array.dims[0]
+    parts = [_table(array.isel({first: n})) for n in range(array.sizes[first])]
+    return dict(zip(map(str, array[first].values), parts, strict=True)) if first in NAMED else parts
 
 
 def _value(values: np.ndarray) -> Any:

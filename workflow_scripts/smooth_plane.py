@@ -67,6 +67,7 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
             "lowest": v("method strength", _lowest(values), "lowest minimum that is left, from 0; -1: none"),
             "minimum_value": v("minimum", points.values[points.kinds == MINIMUM], "potential at the minimum"),
             "minimum_position": v("minimum coordinate", minima, "position of the minimum"),
+            "clip": v("", study["clip"], "largest value of a drawn contour"),
             **_checks(potential, window, xs, ys, experiment, seed, study),
         },
         coords={
@@ -123,7 +124,7 @@ def _checks(potential, window, xs, ys, experiment, seed, study) -> dict:
     ]
     v = io.variable
     return {
-        "fourier_deviation": v("checked", [c.deviation for c in fourier], "largest deviation from a convolution by FFT"),
+        "fourier_deviation": v("checked", [c.deviation for c in fourier], "largest deviation from one by FFT"),
         "fourier_bound": v("checked", [c.bound for c in fourier], "bound of the convolution's own error"),
         "monte_carlo_deviation": v(
             "checked", [c.deviation for c in monte_carlo], "largest deviation from a sample mean, in standard errors"

@@ -1,5 +1,6 @@
 """Figure ext_smoothing: potentials under heat and Hamilton-Jacobi smoothing, and the fate of each minimum."""
 
+import string
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,6 +8,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from meanfield import plotting
 from meanfield.logs import logged_to
@@ -16,34 +18,43 @@ if TYPE_CHECKING:
 
 NAMES = {"heat": "heat", "viscous": "viscous HJ", "inviscid": "inviscid HJ"}
 LINES = {"heat": (0, (4, 1.5)), "viscous": "-", "inviscid": (0, (1, 1.2))}
-COLOURS = ("#0B3C5D", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-CLIP = 200.0
+COLOURS = ("#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#F0E442")
+
+
+def _top(data: xr.Dataset, height: np.ndarray) -> float:
+    # Where surfaces are cut: at the clip, if anything lies below it.
+    clip = float(data["clip"])
+    return clip if height.min() < clip < height.max() else float(height.max())
+
+
+def _letter(n: int) -> str:
+    return rf"$\bf{{{string.ascii_lowercase[n]}}}$"
 
 
 def _surface(axis, data: xr.Dataset, height: np.ndarray, title: str) -> None:
     x, y = np.meshgrid(data["x"].values, data["y"].values)
-    step = max(1, x.shape[0] // 64)
+    step, top, low = max(1, x.shape[0] // 64), _top(data, data["potential"].values), float(data["potential"].min())
     axis.plot_surface(
-        x[::step, ::step], y[::step, ::step], np.minimum(height, CLIP)[::step, ::step], cmap="cividis", vmin=-150,
-        vmax=CLIP, linewidth=0, antialiased=False, rcount=80, ccount=80, rasterized=True,
+        x[::step, ::step], y[::step, ::step], np.minimum(height, top)[::step, ::step], cmap="cividis", vmin=low,
+        vmax=top, linewidth=0, antialiased=False, rcount=80, ccount=80, rasterized=True,
     )  # fmt: skip
     axis.view_init(elev=48, azim=-112)
-    axis.set_zlim(-180, CLIP)
+    axis.set_zlim(low, top)
     for one in (axis.xaxis, axis.yaxis, axis.zaxis):
         one.set_tick_params(labelsize=4.5, pad=-4)
         one.pane.set_visible(False)
-    axis.set_xticks([-1, 0, 1])
-    axis.set_yticks([0, 1, 2])
-    axis.set_zticks([-150, 0, 150])
+    for one in (axis.xaxis, axis.yaxis, axis.zaxis):
+        one.set_major_locator(MaxNLocator(3))
     axis.set_title(title)
 
 
 def _contours(axis: Axes, data: xr.Dataset, n: int, m: int) -> None:
     height = data["surface"].values[n, m]
-    low = np.floor(height.min() / 20) * 20
-    levels = np.linspace(low, CLIP, 16)
-    axis.contourf(data["x"], data["y"], np.minimum(height, CLIP), levels=levels, cmap="cividis")
-    axis.contour(data["x"], data["y"], np.minimum(height, CLIP), levels=levels, colors="white", linewidths=0.25)
+    top = _top(data, height)
+    levels = np.linspace(height.min(), top, 17)
+    cut = np.minimum(height, top)
+    axis.contourf(data["x"], data["y"], cut, levels=levels, cmap="cividis")
+    axis.contour(data["x"], data["y"], cut, levels=levels, colors="white", linewidths=0.25, linestyles="solid")
     time = float(data["shown"][m])
     nearest = int(np.abs(np.log(data["strength"].values / time)).argmin())
     for k in range(data.sizes["minimum"]):
@@ -69,6 +80,8 @@ def _branches(axis: Axes, data: xr.Dataset, variable: str) -> None:
             last = np.flatnonzero(np.isfinite(y))
             if last.size and np.isfinite(float(data["end_time"][k, n])):
                 axis.plot(x[last[-1]], y[last[-1]], marker="x", color=COLOURS[k % len(COLOURS)], markersize=4)
+            if n == 0 and variable != "displacement":
+                axis.text(x[0] / 1.15, y[0], f"{k + 1}", ha="right", va="center", fontsize=5.5)
     axis.set_xscale("log")
     axis.set_xlabel("variance $s = t/\\beta$")
     plotting.short_log(axis.xaxis)
@@ -88,7 +101,7 @@ def draw(studies: list[xr.Dataset]) -> Figure:
     middle_shown = first.sizes["shown"] // 2
     variance = float(first["shown"][middle_shown] * first["variance"][0] / first["strength"][0])
     surfaces = [figure.add_subplot(top[n], projection="3d") for n in range(1 + len(methods))]
-    _surface(surfaces[0], first, first["potential"].values, "potential")
+    _surface(surfaces[0], first, first["potential"].values, f"{_letter(0)}  potential")
     for n, method in enumerate(methods):
         _surface(
             surfaces[n + 1], first, first["surface"].values[n, middle_shown], f"{NAMES[method]}, $s = {variance:.3g}$"
@@ -97,7 +110,7 @@ def draw(studies: list[xr.Dataset]) -> Figure:
     middle = grid[1].subgridspec(len(methods), columns, wspace=0.04, hspace=0.04)
     for n, method in enumerate(methods):
         column = 0
-        for data in studies:
+        for place, data in enumerate(studies):
             for m in range(data.sizes["shown"]):
                 axis = figure.add_subplot(middle[n, column])
                 _contours(axis, data, n, m)
@@ -105,7 +118,8 @@ def draw(studies: list[xr.Dataset]) -> Figure:
                     axis.set_ylabel(NAMES[method])
                 if n == 0:
                     s = float(data["shown"][m] * data["variance"][0] / data["strength"][0])
-                    axis.set_title(f"$s = {s:.3g}$", loc="center", fontsize=6.5)
+                    letter = f"{_letter(1 + place)}  " if m == 0 else ""
+                    axis.set_title(f"{letter}$s = {s:.3g}$", fontsize=6.5)
                 column += 1
 
     bottom = grid[2].subgridspec(len(studies), 3)
@@ -131,15 +145,11 @@ def draw(studies: list[xr.Dataset]) -> Figure:
         for method in methods
     ]
     styles.append(plt.Line2D([], [], color="black", linestyle="none", marker="x", markersize=4, label="vanishes"))
-    axes[1].legend(handles=styles, loc="lower right", fontsize=5.5)
-    plotting.panels(
-        axes,
-        [
-            f"{name}{tail}"
-            for tail in ("", ", narrow well")[: len(studies)]
-            for name in ("position", "depth", "curvature")
-        ],
-    )
+    axes[2].legend(handles=styles, loc="lower left", fontsize=5.5)
+    tails = ("", ", narrow well", *(f", potential {n}" for n in range(3, len(studies) + 1)))
+    names = [f"{name}{tails[n]}" for n in range(len(studies)) for name in ("position", "depth", "curvature")]
+    for n, (axis, name) in enumerate(zip(axes, names, strict=True)):
+        axis.set_title(f"{_letter(1 + len(studies) + n)}  {name}")
     return figure
 
 

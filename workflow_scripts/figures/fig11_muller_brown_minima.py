@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from meanfield import plotting
 from meanfield.logs import logged_to
@@ -57,10 +58,14 @@ def _bars(axis: Axes, counts: xr.Dataset, rows: np.ndarray) -> None:
     error = np.abs(
         np.stack([counts["share_low_polished"].values[:, 0], counts["share_high_polished"].values[:, 0]]) - lowest
     )
-    axis.errorbar(lowest, rows, xerr=error, fmt="none", ecolor="#D55E00", elinewidth=1.1, capsize=1.6, capthick=0.8)
+    halo = [withStroke(linewidth=2.4, foreground="white")]
+    axis.errorbar(
+        lowest, rows, xerr=error, fmt="none", ecolor="black", elinewidth=1.0, capsize=1.8, capthick=0.8,
+        path_effects=halo, zorder=3,
+    )  # fmt: skip
     axis.plot(
         counts["share_raw"].values[:, 0], rows, linestyle="none", marker="o", markersize=3, markerfacecolor="white",
-        markeredgecolor="black", markeredgewidth=0.6,
+        markeredgecolor="black", markeredgewidth=0.6, zorder=4, clip_on=False,
     )  # fmt: skip
     best, worst = counts["rank_best_polished"].values, counts["rank_worst_polished"].values
     for row, first, last in zip(rows, best, worst, strict=True):
@@ -107,7 +112,7 @@ def draw(standard: xr.Dataset, variant: xr.Dataset | None, sensitivity: xr.Datas
     rows = np.arange(standard.sizes["run"])
     _values(axes[0], standard, rows)
     _bars(axes[1], standard, rows)
-    titles = ["final values, raw and polished", "minima reached, polished"]
+    titles = ["final values", "minima reached"]
     if variant is not None:
         _bars(axes[2], variant, np.arange(variant.sizes["run"]))
         titles.append("the same with a narrow well")
@@ -124,7 +129,7 @@ def draw(standard: xr.Dataset, variant: xr.Dataset | None, sensitivity: xr.Datas
     handles += [Patch(**ELSEWHERE, label="elsewhere"), Patch(**LOST, label="left the domain")]
     handles.append(plt.Line2D([], [], linestyle="none", marker="o", markersize=3, markerfacecolor="white",
                               markeredgecolor="black", markeredgewidth=0.6, label="lowest, raw"))  # fmt: skip
-    handles.append(plt.Line2D([], [], color="#D55E00", linewidth=1.1, label="interval, lowest"))
+    handles.append(plt.Line2D([], [], color="black", linewidth=1.0, label="interval, lowest"))
     figure.legend(handles=handles, loc="outside upper center", ncols=4 if minima < 4 else 5, handlelength=1.4)
     if sensitivity is not None:
         below = grid[1].subgridspec(1, 2, width_ratios=[max(2, sensitivity.sizes["step_factor"]),

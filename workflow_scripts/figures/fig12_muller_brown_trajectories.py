@@ -16,23 +16,33 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 COLUMNS = 4
+# Length between records from which on a path counts as noisy, and is drawn thin [1].
+WANDERING = 0.03
+# Noisy paths of more records than this are shown by so many points.
+LONG, SHOWN = 600, 120
 
 
 def _arrows(axis: Axes, path: np.ndarray, colour: str) -> None:
-    # Two arrow heads, at a third and two thirds of the way as the crow flies between records.
-    length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
-    if length[-1] < 0.05:
+    # Two arrow heads, where a third and two thirds of the way out are first passed.
+    out = np.hypot(*(path - path[0]).T)
+    if out.max() < 0.05:
         return
-    for part in (0.3, 0.7):
-        n = int(np.clip(np.searchsorted(length, part * length[-1]), 1, len(path) - 1))
+    for part in (0.33, 0.67):
+        n = int(np.argmax(out >= part * out.max()))
         tail, head = path[n - 1], path[n]
-        at = tail + (head - tail) * (part * length[-1] - length[n - 1]) / max(length[n] - length[n - 1], 1e-12)
+        share = (part * out.max() - out[n - 1]) / max(out[n] - out[n - 1], 1e-12)
+        at = tail + (head - tail) * np.clip(share, 0, 1)
         direction = (head - tail) / max(np.hypot(*(head - tail)), 1e-12)
         axis.annotate(
-            "", xy=at + 0.02 * direction, xytext=at - 0.02 * direction,
+            "", xy=at + 0.02 * direction, xytext=at - 0.02 * direction, zorder=5,
             arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 0.7, "mutation_scale": 6.5,
                         "shrinkA": 0, "shrinkB": 0},
         )  # fmt: skip
+
+
+def _thinned(path: np.ndarray) -> np.ndarray:
+    # Long noisy paths would cover everything: so many points, evenly spaced in the records.
+    return path[np.unique(np.linspace(0, len(path) - 1, SHOWN).astype(int))] if len(path) > LONG else path
 
 
 def draw(data: xr.Dataset) -> Figure:
@@ -45,26 +55,29 @@ def draw(data: xr.Dataset) -> Figure:
     )
     x, y, height = data["x"].values, data["y"].values, data["potential"].values
     clip = float(data["clip"])
-    levels = np.linspace(np.floor(height.min() / 20) * 20, clip, 15)
+    clip = clip if height.min() < clip < height.max() else float(height.max())
+    levels = np.linspace(height.min(), clip, 16)[1:]
     minima = data["minimum_position"].values
     for n, axis in enumerate(axes.flat):
         if n >= runs:
             axis.set_visible(False)
             continue
         lines = axis.contour(
-            x, y, np.minimum(height, clip), levels=levels, colors="0.72", linewidths=0.4, linestyles="solid"
+            x, y, np.minimum(height, clip), levels=levels, colors="0.62", linewidths=0.4, linestyles="solid", zorder=3
         )
         if n % columns == 0:
             axis.clabel(lines, levels[1::3], fontsize=4, fmt="%.0f", inline_spacing=1)
-        noisy = int(data["length"][n]) > 3000
         for k in range(data.sizes["trajectory"]):
             path = data["path"].values[n, : int(data["length"][n]), k]
             colour = COLOURS[k % len(COLOURS)]
+            # Noise never comes to rest: half of the steps between records are long.
+            wandering = len(path) > 1 and np.median(np.hypot(*np.diff(path, axis=0).T)) > WANDERING
+            drawn = _thinned(path) if wandering else path
             axis.plot(
-                path[:, 0], path[:, 1], color=colour, linewidth=0.3 if noisy else 0.8, alpha=0.55 if noisy else 1.0
-            )
-            if not noisy:
-                _arrows(axis, path, colour)
+                drawn[:, 0], drawn[:, 1], color=colour, linewidth=0.35 if wandering else 0.8,
+                alpha=0.45 if wandering else 1.0,
+            )  # fmt: skip
+            _arrows(axis, path, colour)
             end, polished = path[-1], data["polished"].values[n, k]
             axis.plot(*path[0], marker="o", color=colour, markersize=3, markeredgecolor="white", markeredgewidth=0.3)
             axis.annotate(f"{k + 1}", path[0], xytext=(2.2, 1.6), textcoords="offset points", fontsize=5, color=colour)

@@ -2,7 +2,7 @@ r"""Shares of trajectories that reach a goal: intervals, paired differences, ran
 
 Trajectories of an ensemble are coupled. Ensembles are clusters of equal size, consecutive in the arrays, and every
 variance is multiplied by the *design effect*: the variance of a share over clusters relative to the one of independent
-trajectories (Kish 1965, *Survey Sampling*, section 8.2), never taken below one.
+trajectories (Kish 1965, *Survey Sampling*, section 8.2), never taken below one; quantiles are then Student's.
 """
 
 from typing import NamedTuple
@@ -45,6 +45,13 @@ def design_effect(values: ArrayLike, cluster: int) -> float:
     return max(1.0, between / (kept.var(ddof=1) / kept.size))
 
 
+def _quantile(level: float, size: int, cluster: int) -> float:
+    # Student's where few clusters tell of their spread; the normal one for independent trajectories.
+    if cluster <= 1:
+        return float(stats.norm.ppf((1 + level) / 2))
+    return float(stats.t.ppf((1 + level) / 2, max(size // cluster - 1, 1)))
+
+
 def wilson(hits: ArrayLike, *, level: float = 0.95, cluster: int = 1) -> Share:
     """Return the share of hits with Wilson's interval (1927, J. Am. Stat. Assoc. 22, 209), for clusters.
 
@@ -60,7 +67,7 @@ def wilson(hits: ArrayLike, *, level: float = 0.95, cluster: int = 1) -> Share:
     """
     hits = np.asarray(hits, float)
     n, p = hits.size / design_effect(hits, cluster), hits.mean()
-    z = stats.norm.ppf((1 + level) / 2)
+    z = _quantile(level, hits.size, cluster)
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return Share(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
@@ -86,7 +93,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, *, level: float = 0.9
     n = difference.size + 2
     centre = (only_first - only_second) / n
     variance = ((only_first + only_second) / n - centre**2) / n * design_effect(difference, cluster)
-    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance)
+    half = _quantile(level, difference.size, cluster) * np.sqrt(variance)
     mean = difference.mean()
     return Share(mean, max(-1.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)))
 

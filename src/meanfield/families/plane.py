@@ -191,7 +191,7 @@ def smoothing_parameters(config: dict, experiment: str) -> dict:
     block = config["experiments"][experiment]
     return {
         "experiment": experiment, "seed": config["seed"], "problem": block["problem"], "window": block["window"],
-        "study": block["smoothing"],
+        "study": {**block["smoothing"], "clip": block["surface"]["clip"]},
     }  # fmt: skip
 
 
