@@ -48,7 +48,12 @@ def compare(runs: dict[str, xr.Dataset], labels: dict[str, str], surface: xr.Dat
             found[f"{part}_{stage}"] = v(
                 "run destination", shares[..., n], f"share of starts that end there, {stage}{_end(part, level)}"
             )
-        finite = [run[values].values[np.isfinite(run[values].values)] for run in runs.values()]
+        # Who left the domain has no final value.
+        stayed = [
+            (end != len(names) - 1) & np.isfinite(run[values].values)
+            for end, run in zip(ends[stage], runs.values(), strict=True)
+        ]
+        finite = [run[values].values[kept] for kept, run in zip(stayed, runs.values(), strict=True)]
         inside = np.array([np.histogram(value, edges)[0] for value in finite])
         found[f"histogram_{stage}"] = v("run bin", inside, f"starts by final value, {stage}")
         found[f"above_{stage}"] = v("run", [(value > edges[-1]).sum() for value in finite], f"starts above it, {stage}")

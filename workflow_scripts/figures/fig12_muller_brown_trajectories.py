@@ -41,8 +41,10 @@ def _arrows(axis: Axes, path: np.ndarray, colour: str) -> None:
 
 
 def _thinned(path: np.ndarray) -> np.ndarray:
-    # Long noisy paths would cover everything: so many points, evenly spaced in the records.
-    return path[np.unique(np.linspace(0, len(path) - 1, SHOWN).astype(int))] if len(path) > LONG else path
+    # Long noisy paths would cover everything: the way out, then so many points, evenly spaced in the records.
+    if len(path) <= LONG:
+        return path
+    return path[np.unique([*range(0, LONG // 2, 5), *np.linspace(0, len(path) - 1, SHOWN).astype(int)])]
 
 
 def draw(data: xr.Dataset) -> Figure:
