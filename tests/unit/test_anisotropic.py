@@ -176,9 +176,7 @@ def test_risk_of_rectifiers_is_the_sum_of_closed_forms_over_all_pairs():
         second = np.diag((s**2 + b**2) * stats.norm.cdf(b / s) + s * b * stats.norm.pdf(b / s)).copy()
         for i in range(6):
             for j in range(i):
-                second[i, j] = second[j, i] = rectifier_pair(
-                    s[i], b[i], s[j], b[j], covariance[i, j] / (s[i] * s[j])
-                )
+                second[i, j] = second[j, i] = rectifier_pair(s[i], b[i], s[j], b[j], covariance[i, j] / (s[i] * s[j]))
         expected += 0.5 * (1 - 2 * label * (a @ means) / 6 + a @ second @ a / 36)
     assert problem.risk(weights) == pytest.approx(expected, rel=0, abs=1e-8)
 

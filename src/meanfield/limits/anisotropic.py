@@ -19,7 +19,6 @@ Arrays in, arrays out; no files.
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -134,9 +133,7 @@ class ReducedPotentials:
             s = np.hypot(tau * theta[2], theta[3])
             mean = self._activation.gaussian_mean(s, theta[1])
             slopes = np.ascontiguousarray(self._activation.slope_hermite(s, highest + 1, theta[1]))
-            risk += separable.add_variation(
-                label, tau, theta, mass, mean, slopes, order, split, weight, sums, gradient
-            )
+            risk += separable.add_variation(label, tau, theta, mass, mean, slopes, order, split, weight, sums, gradient)
         return -2 * gradient, risk
 
     def risk(self, theta: Floats, mass: Floats) -> float:
@@ -169,8 +166,9 @@ def law_atoms(law: TwoLayerLaw, problem: AnisotropicGaussians, atoms: int) -> tu
 
     .. math:: \int f(F^{-1}(p))\, dp = \int f(F^{-1}(p(x))) \prod_i p'(x_i)\, dx,
 
-    whose integrand vanishes where quantile functions are singular and continues periodically, so that lattice sums
-    converge at order two, up to powers of a logarithm. Random atoms have the order one half.
+    whose integrand vanishes where quantile functions are singular and continues periodically. The observed order of
+    the risk is about 1.4 even in the steepest descent of the report's problem, with an error of 1e-4 at 300 atoms;
+    random atoms have the order one half and spread by 0.008 at 200 atoms.
     """
     d, s = problem.dimension, problem.informative
     unit = law.scale / math.sqrt(d)
