@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from meanfield.kernels.streams import stream_key
 from meanfield.limits import anisotropic as module
 from meanfield.limits.anisotropic import (
     LIMITS,
@@ -352,3 +353,66 @@ def test_coarser_smooth_rule_is_exact_to_1e_8():
     theta, mass = some_atoms(10)
     theta[2:] *= 2
     np.testing.assert_allclose(potentials.drift(theta, mass)[0], fine.drift(theta, mass)[0], rtol=0, atol=1e-8)
+
+
+# -- step noise -----------------------------------------------------------------------------------------------
+
+
+def test_growth_of_the_norms_is_the_mean_square_step_perpendicular_to_the_weights():
+    problem = AnisotropicGaussians(300, 100, 0.5, RELU)
+    theta = np.repeat([[0.3, -0.2], [0.5, -0.3], [0.4, 0.9], [0.7, 0.2]], 100, axis=1)
+    mass = np.full(200, 1 / 200)
+    rng = np.random.default_rng(0)
+    units = [rng.standard_normal((200, n)) for n in (100, 200)]
+    units = [u / np.linalg.norm(u, axis=1, keepdims=True) for u in units]
+    weights = np.column_stack([*theta[:2], theta[2][:, None] * units[0], theta[3][:, None] * units[1]])
+    x, y = problem.samples(0, "growth", 0, 0, 10_000)
+    response = theta[0] * RELU.derivative(x @ weights[:, 2:].T + theta[1])
+    squares = (2 * (y - problem.network(weights, x))[:, None] * response) ** 2
+    found = []
+    for part, unit in zip((x[:, :100], x[:, 100:]), units, strict=True):
+        across = (part**2).sum(axis=1)[:, None] - (part @ unit.T) ** 2
+        found.append((squares * across).mean(axis=0))
+    growth = ReducedPotentials(problem, "finite").growth(theta, mass)
+    # One per cent from the samples, one from the variance of the prediction within a class, which growth leaves out.
+    for kind in (slice(0, 100), slice(100, 200)):
+        np.testing.assert_allclose(np.mean(found, axis=-1, where=_only(kind)), growth[:, kind].mean(axis=1), rtol=0.04)
+
+
+def _only(kind):
+    mask = np.zeros(200, dtype=bool)
+    mask[kind] = True
+    return mask
+
+
+def test_sgd_with_large_steps_follows_the_dynamics_with_step_noise():
+    problem = AnisotropicGaussians(200, 50, 0.4, RELU)
+    step_size, iterations = 5e-4, 6016
+    time = [0.0, iterations * step_size]
+    noisy, plain = (
+        solve_reduced(
+            problem, PAPER, time, limit="finite", atoms=100, schedule=SCHEDULE, relative_tolerance=1e-6, step_size=size
+        ).means[-1]
+        for size in (step_size, 0.0)
+    )  # fmt: skip
+    found = []
+    for replicate in range(5):
+        state = problem.block_state(PAPER.sample(200, 200, 0, "noise", replicate))
+        key = stream_key(0, "noise", replicate)
+        state.advance_stream(0, iterations, key=key, scales=problem.scales, step_size=step_size, exponent=-0.25)
+        found.append(problem.reduced(state.weights).mean(axis=1))
+    # Without the noise r2 is off by several times the distance that is left with it.
+    gap, effect = abs(np.mean(found, axis=0) - noisy)[3], abs(noisy - plain)[3]
+    assert effect > 0.1
+    assert gap < 0.25 * effect
+
+
+def test_norms_grow_from_zero_by_step_noise():
+    solution = solve_reduced(
+        AnisotropicGaussians(20, 8, 0.4, RELU), TwoLayerLaw(0.0), [0.0, 1e-3, 0.1],
+        limit="finite", atoms=3, schedule=Schedule(), relative_tolerance=1e-7, step_size=1e-2,
+    )  # fmt: skip
+    # At first a = b = 1, predictions are 1 + r^2-small: only y = -1 errs, by two, so that r1^2 grows at the rate
+    # 2 (s0 - 1) 0.6^2 4 epsilon and r2^2 at 2 (d - s0 - 1) 4 epsilon.
+    expected = np.sqrt(1e-3 * 1e-2 * 8 * np.array([7 * 0.36, 11]))
+    np.testing.assert_allclose(solution.means[1, 2:], expected, rtol=0.01)
