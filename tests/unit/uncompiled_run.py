@@ -87,7 +87,14 @@ def spheres() -> list[np.ndarray]:
     return [state.units]
 
 
-RUNS = {"block": block, "stream": stream, "dynamics": dynamics, "plane": plane, "spheres": spheres}
+RUNS = {
+    "block": block,
+    "stream": stream,
+    "dynamics": dynamics,
+    "anisotropic": anisotropic,
+    "plane": plane,
+    "spheres": spheres,
+}
 
 if __name__ == "__main__":
     for array in RUNS[sys.argv[1]]():

@@ -180,7 +180,7 @@ class ReducedSolution(NamedTuple):
     atoms: Floats  # shape (record, 4, atom): a, b, r1 and r2 [1]
     mass: Floats  # shape (atom,), sums to one [1]
     risk: Floats  # shape (record,), population risk [1]
-    dissipation: Floats  # shape (record,), minus the derivative of the risk in the clock [1]
+    dissipation: Floats  # shape (record,), mean square of the drift: minus dR/dclock without step noise [1]
     evaluations: int  # evaluations of the right-hand side
     remainder: float  # of the series of the potential, see `Series`
 
