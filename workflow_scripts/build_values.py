@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 # Axes that name things; a variable on these alone is a small table and is kept whole.
 NAMES = (
     "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "run", "other", "destination",
-    "method", "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor",
+    "smoothing", "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor",
 )  # fmt: skip
 # Those whose entries are read by name.
-NAMED = ("limit", "run", "other", "destination", "method")
+NAMED = ("limit", "run", "other", "destination", "smoothing")
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:

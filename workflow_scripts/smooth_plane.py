@@ -7,6 +7,7 @@ import xarray as xr
 
 from meanfield import io
 from meanfield.analysis.surfaces import MINIMUM, find_critical_points, grid_of, grid_points
+from meanfield.errors import DataError
 from meanfield.kernels.streams import TEST_POINTS, seed_sequence
 from meanfield.logs import logged_to, logger
 from meanfield.problems import smoothing
@@ -29,7 +30,10 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
     times = np.geomspace(study["times"]["least"], study["times"]["greatest"], study["times"]["number"])
     # Heat stops where the average becomes infinite.
     heat_times = times[times / beta < potential.smoothing_bound]
-    grid = smoothing.EntropyGrid(potential, window, beta, (times[0], times[-1]), curvatures.max(initial=0.0))
+    try:
+        grid = smoothing.EntropyGrid(potential, window, beta, (times[0], times[-1]), curvatures.max(initial=0.0))
+    except ValueError as error:
+        raise DataError(f"experiments.{experiment}.smoothing.times.least: {times[0]:g} found; {error}") from error
     branches = []
     for n, minimum in enumerate(minima):
         logger.info("following minimum %d", n + 1)
@@ -42,7 +46,7 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
         )
     xs, ys = grid_of(window, study["nodes"])
     shape = (len(minima), len(METHODS))
-    v, dims = io.variable, "minimum method"
+    v, dims = io.variable, "minimum smoothing"
 
     def stacked(part: str, *axes: int) -> np.ndarray:
         return np.array([[getattr(branch, part) for branch in row] for row in branches]).reshape(*shape, *axes)
@@ -52,7 +56,7 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
     return xr.Dataset(
         {
             "potential": v("y x", potential.value(grid_points(xs, ys)), "potential"),
-            "surface": v("method shown y x", _surfaces(potential, xs, ys, study), "smoothed potential"),
+            "surface": v("smoothing shown y x", _surfaces(potential, xs, ys, study), "smoothed potential"),
             "position": v(f"{dims} strength coordinate", positions, "position of the minimum"),
             "value": v(f"{dims} strength", values, "smoothed potential at the minimum"),
             "curvature": v(f"{dims} strength direction", stacked("curvatures", times.size, 2), "Hessian's eigenvalue"),
@@ -64,7 +68,7 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
                 np.linalg.norm(positions - minima[:, None, None, :], axis=-1),
                 "distance from the minimum of the potential",
             ),
-            "lowest": v("method strength", _lowest(values), "lowest minimum that is left, from 0; -1: none"),
+            "lowest": v("smoothing strength", _lowest(values), "lowest minimum that is left, from 0; -1: none"),
             "minimum_value": v("minimum", points.values[points.kinds == MINIMUM], "potential at the minimum"),
             "minimum_position": v("minimum coordinate", minima, "position of the minimum"),
             "clip": v("", study["clip"], "largest value of a drawn contour"),
@@ -73,7 +77,7 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
         coords={
             "x": v("x", xs, "first coordinate"),
             "y": v("y", ys, "second coordinate"),
-            "method": v("method", list(METHODS), "smoothing: heat, viscous and inviscid Hamilton-Jacobi"),
+            "smoothing": v("smoothing", list(METHODS), "smoothing: heat, viscous and inviscid Hamilton-Jacobi"),
             "strength": v("strength", times, "time t of the smoothing"),
             "variance": v("strength", times / beta, "variance of the Gaussian, t times the temperature"),
             "shown": v("shown", study["shown"], "time t of the smoothing"),

@@ -72,7 +72,7 @@ def _contours(axis: Axes, data: xr.Dataset, n: int, m: int) -> None:
 
 def _branches(axis: Axes, data: xr.Dataset, variable: str) -> None:
     x = data["variance"].values
-    for n, method in enumerate(data["method"].values):
+    for n, method in enumerate(data["smoothing"].values):
         for k in range(data.sizes["minimum"]):
             y = data[variable].values[k, n]
             y = y[:, 0] if y.ndim == 2 else y
@@ -90,7 +90,7 @@ def _branches(axis: Axes, data: xr.Dataset, variable: str) -> None:
 def draw(studies: list[xr.Dataset]) -> Figure:
     """Return the figure: surfaces, contours at matched strengths, and branches of the minima, for each potential."""
     first = studies[0]
-    methods = [str(method) for method in first["method"].values]
+    methods = [str(method) for method in first["smoothing"].values]
     shown = [data.sizes["shown"] for data in studies]
     columns = sum(shown)
     figure = plt.figure(figsize=plotting.size(1.75 + 1.02 * len(methods) + 1.55 * len(studies), columns=2))

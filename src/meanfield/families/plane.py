@@ -1,5 +1,7 @@
 """Potentials on the plane: optimisers and samplers from common random starts, and the smoothings of the potential."""
 
+import math
+
 from meanfield import registry, words
 from meanfield.families.common import method_problems
 from meanfield.problems.plane import potential_from
@@ -16,6 +18,8 @@ SMOOTHINGS = {
 # Methods whose agents move by rules of their own: the gradient cannot be replaced, nor noise be added to it.
 CLOSED = ("entropy_sgd", "mf_homsgld", "affine_langevin")
 LARGEST_GRID = 4000
+# The same for the comparison of heat smoothing with a convolution.
+LARGEST_CHECK = 2000
 
 
 def problems(config: dict, key: str, experiment: dict) -> list[str]:
@@ -40,7 +44,8 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
             if run not in experiment["simulate"]
         ]
     if "smoothing" in experiment:
-        found += _smoothing_study_problems(f"{key}.smoothing", experiment["smoothing"], bound)
+        side = max(window[1] - window[0], window[3] - window[2])
+        found += _smoothing_study_problems(f"{key}.smoothing", experiment["smoothing"], bound, side)
     return found
 
 
@@ -104,7 +109,7 @@ def _sensitivity_starts(experiment: dict) -> list[tuple[str, int]]:
     return [("sensitivity.starts", experiment["sensitivity"]["starts"])] if "sensitivity" in experiment else []
 
 
-def _smoothing_study_problems(key: str, study: dict, bound: float) -> list[str]:
+def _smoothing_study_problems(key: str, study: dict, bound: float, side: float) -> list[str]:
     found = []
     times = study["times"]
     if times["least"] >= times["greatest"]:
@@ -117,6 +122,9 @@ def _smoothing_study_problems(key: str, study: dict, bound: float) -> list[str]:
     for n, variance in enumerate(study["checked_variances"]):
         if variance >= bound:
             found.append(f"{key}.checked_variances.{n}: {variance} found, less than {bound:g} needed")
+        if 4 * side / math.sqrt(variance) > LARGEST_CHECK:
+            least = (4 * side / LARGEST_CHECK) ** 2
+            found.append(f"{key}.checked_variances.{n}: {variance} found, at least {least:.3g} needed in this window")
     return found
 
 

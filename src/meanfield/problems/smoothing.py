@@ -67,6 +67,11 @@ class EntropyGrid:
     most : int
         Most nodes along an axis.
 
+    Raises
+    ------
+    ValueError
+        If more nodes are needed.
+
     """
 
     def __init__(
@@ -76,14 +81,17 @@ class EntropyGrid:
         inverse_temperature: float,
         times: tuple[float, float],
         steepest: float,
-        most: int = 4000,
+        most: int = 2500,
     ):
         self.potential, self.inverse_temperature = potential, inverse_temperature
         margin = 4 * np.sqrt(times[1] / inverse_temperature)
         spacing = 1 / np.sqrt(inverse_temperature * (max(steepest, 0.0) + 1 / times[0]))
         self._axes = []
         for low, high in (window[:2], window[2:]):
-            count = int(min(most, np.ceil((high - low + 2 * margin) / spacing) + 1))
+            count = int(np.ceil((high - low + 2 * margin) / spacing)) + 1
+            if count > most:
+                msg = f"{count} nodes along an axis are needed, at most {most} allowed: begin at a longer time"
+                raise ValueError(msg)
             self._axes.append(np.linspace(low - margin, high + margin, count))
         with np.errstate(over="ignore"):
             self._height = potential.value(np.stack(np.meshgrid(*self._axes, indexing="ij"), axis=-1))
@@ -131,9 +139,9 @@ def local_entropy_field(
     """
     wide_x, wide_y, height = _widened(potential, xs, ys, margin)
     rate = inverse_temperature / (2 * time)
-    exponent = -inverse_temperature * height
-    exponent = _log_sum(exponent[:, None, :] - rate * (xs[None, :, None] - wide_x) ** 2)  # (wide y, x)
-    exponent = _log_sum(exponent.T[:, None, :] - rate * (ys[None, :, None] - wide_y) ** 2).T
+    along_x, along_y = rate * (xs[:, None] - wide_x) ** 2, rate * (ys[:, None] - wide_y) ** 2
+    exponent = np.stack([_log_sum(row - along_x) for row in -inverse_temperature * height])  # (wide y, x)
+    exponent = np.stack([_log_sum(column - along_y) for column in exponent.T], axis=1)
     norm = (wide_x[1] - wide_x[0]) * (wide_y[1] - wide_y[0]) * inverse_temperature / (2 * np.pi * time)
     return -(exponent + np.log(norm)) / inverse_temperature
 
@@ -141,8 +149,9 @@ def local_entropy_field(
 def hopf_lax_field(potential: PlanePotential, xs: Floats, ys: Floats, time: float, *, margin: float) -> Floats:
     """Return the inviscid envelope on a grid, shape (y, x) [1], the infimum being taken over the widened grid."""
     wide_x, wide_y, height = _widened(potential, xs, ys, margin)
-    lower = (height[:, None, :] + (xs[None, :, None] - wide_x) ** 2 / (2 * time)).min(axis=-1)
-    return (lower.T[:, None, :] + (ys[None, :, None] - wide_y) ** 2 / (2 * time)).min(axis=-1).T
+    along_x, along_y = (xs[:, None] - wide_x) ** 2 / (2 * time), (ys[:, None] - wide_y) ** 2 / (2 * time)
+    lower = np.stack([(row + along_x).min(axis=-1) for row in height])
+    return np.stack([(column + along_y).min(axis=-1) for column in lower.T], axis=1)
 
 
 def _log_sum(exponents: Floats) -> Floats:
