@@ -1,5 +1,6 @@
 """Potentials on the plane: optimisers and samplers from common random starts, and the smoothings of the potential."""
 
+import itertools
 import math
 
 from meanfield import registry, words
@@ -31,6 +32,9 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
     window, domain = experiment["window"], experiment["domain"]
     if not all(domain[n] <= window[n] and window[n + 1] <= domain[n + 1] for n in (0, 2)):
         found.append(f"{key}.domain: {words.show(domain)} found; it must contain the window {words.show(window)}")
+    low, high = experiment["analyse"]["histogram_range"]
+    if low >= high:
+        found.append(f"{key}.analyse.histogram_range: {words.show([low, high])} found; they must increase strictly")
     bound = potential_from(experiment["problem"]).smoothing_bound
     for name, settings in experiment["simulate"].items():
         for n, phase in enumerate(settings["phases"]):
@@ -119,6 +123,8 @@ def _smoothing_study_problems(key: str, study: dict, bound: float, side: float) 
             found.append(f"{key}.shown.{n}: {time} found, which is not between times.least and times.greatest")
         if time * study["temperature"] >= bound:
             found.append(f"{key}.shown.{n}: {time} found, but time * temperature must be less than {bound:g}")
+    if any(b <= a for a, b in itertools.pairwise(study["shown"])):
+        found.append(f"{key}.shown: {words.show(study['shown'])} found; they must increase strictly")
     for n, variance in enumerate(study["checked_variances"]):
         if variance >= bound:
             found.append(f"{key}.checked_variances.{n}: {variance} found, less than {bound:g} needed")
