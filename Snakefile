@@ -43,6 +43,7 @@ include: "rules/simulate.smk"
 include: "rules/solve.smk"
 include: "rules/analyse.smk"
 include: "rules/plane.smk"
+include: "rules/sampling.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

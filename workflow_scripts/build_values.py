@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 NAMES = (
     "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "run", "other", "destination",
     "smoothing", "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor",
+    "target", "flow", "scheme", "moved", "condition", "map",
 )  # fmt: skip
 # Those whose entries are read by name.
-NAMED = ("limit", "run", "other", "destination", "smoothing")
+NAMED = ("limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved")
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:

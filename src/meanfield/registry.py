@@ -41,6 +41,7 @@ FAMILIES = {
     "muller_brown": "meanfield.families.plane",
     "narrow_well": "meanfield.families.plane",
     "plane_terms": "meanfield.families.plane",
+    "sampling_flows": "meanfield.families.sampling",
     "anisotropic_gaussians": "meanfield.families.networks",
 }
 

@@ -19,6 +19,7 @@ FIGURES = [
     "fig11_muller_brown_minima",
     "fig12_muller_brown_trajectories",
     "ext_smoothing",
+    "ext_sampling_flows",
 ]
 
 
