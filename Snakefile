@@ -44,6 +44,7 @@ include: "rules/solve.smk"
 include: "rules/analyse.smk"
 include: "rules/plane.smk"
 include: "rules/sampling.smk"
+include: "rules/multiscale.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

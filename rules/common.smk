@@ -9,7 +9,7 @@ from meanfield import config as configuration
 from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import networks, plane, sampling
+from meanfield.families import multiscale, networks, plane, sampling
 
 FORMATS = ("pdf", "svg", "png")
 ROOT = Path(workflow.basedir)
@@ -56,6 +56,7 @@ def names_under(part):
 NETWORKS = experiments_of(networks)
 PLANES = experiments_of(plane)
 SAMPLINGS = experiments_of(sampling)
+MULTISCALES = experiments_of(multiscale)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 

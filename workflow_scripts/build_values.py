@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 NAMES = (
     "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "run", "other", "destination",
     "smoothing", "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor",
-    "target", "flow", "scheme", "moved", "condition", "map",
+    "target", "flow", "scheme", "moved", "condition", "map", "scale", "macro_step",
+    "micro_step", "averaging", "relaxation", "length", "estimator",
 )  # fmt: skip
 # Those whose entries are read by name.
 NAMED = ("limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved")

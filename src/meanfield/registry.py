@@ -42,6 +42,7 @@ FAMILIES = {
     "narrow_well": "meanfield.families.plane",
     "plane_terms": "meanfield.families.plane",
     "sampling_flows": "meanfield.families.sampling",
+    "fast_slow": "meanfield.families.multiscale",
     "anisotropic_gaussians": "meanfield.families.networks",
 }
 

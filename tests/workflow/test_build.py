@@ -20,6 +20,7 @@ FIGURES = [
     "fig12_muller_brown_trajectories",
     "ext_smoothing",
     "ext_sampling_flows",
+    "ext_multiscale",
 ]
 
 
