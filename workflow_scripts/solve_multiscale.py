@@ -100,7 +100,7 @@ def study(experiment: str, seed: int, settings: dict) -> xr.Dataset:
             "force_bias_exact": v("micro_step", bias_exact, "bias of the mean force by the variance of Y at rest"),
             "force_spread": v("averaging", spread, "standard deviation of the mean force"),
             **_table("force_memory", "relaxation", relaxation, "deviation of the force from its settled mean"),
-            "order_scale": v("", order(s["scales"], [e[0] for e in direct_errors]), "order of direct errors in epsilon"),
+            "order_scale": v("", order(s["scales"], [e[0] for e in direct_errors]), "order in epsilon"),
             "order_macro": v("", order(s["macro_steps"], exact), "order in the macro step, exact forces"),
             "order_micro": v("", order(s["micro_steps"], np.abs(bias_exact)), "order in the micro step"),
             "order_micro_measured": v(

@@ -52,6 +52,7 @@ def draw(data: xr.Dataset) -> Figure:
     macro.set_xlabel(r"macro step $\Delta t$")
     macro.set_ylabel(r"error $\sup_t E|X - \bar X|$")
     _logarithmic(macro)
+    macro.set_ylim(top=6 * float(data["hmm_error"].max()))  # room for the legend
 
     _bars(
         micro,
@@ -124,7 +125,7 @@ def draw(data: xr.Dataset) -> Figure:
     escape.set_xlabel("averaging length $M$")
     escape.set_ylabel("share at the lowest minimum")
     for axis in (macro, micro, averaging, memory, cost, scale, gradient):
-        axis.legend(fontsize=5, loc="best")
+        axis.legend(fontsize=5, loc="upper left" if axis is macro else "best")
     plotting.panels(
         axes.flat,
         ("macro step", "micro step", "averaging", "relaxation", "cost", "direct solution", "on the plane", "escape"),
