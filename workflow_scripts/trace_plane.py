@@ -39,7 +39,7 @@ def trace(runs: dict[str, xr.Dataset], labels: dict[str, str], surface: xr.Datas
 
 if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
-        paths = dict(zip(snakemake.params.runs, snakemake.input.runs, strict=True))
+        paths = dict(zip(snakemake.params.labels, snakemake.input.runs, strict=True))
         runs = {name: io.read_dataset(path) for name, path in paths.items()}
         parameters = snakemake.params.parameters
         dataset = stamp(
