@@ -48,12 +48,19 @@ def _fma_scalar(array):
 def _arithmetic(array):
     n = lanes.width(array)
     a, b = lanes.load(array, 0), lanes.load(array, n + 1)
-    lanes.store(array, 2, lanes.add(lanes.multiply(a, b), lanes.splat(array[1])))
+    lanes.store(array, 2, lanes.subtract(lanes.add(lanes.multiply(a, b), lanes.splat(array[1])), a))
 
 
 @nb.njit
 def _clip(array):
     lanes.store(array, 2, lanes.clip(lanes.load(array, 0), array.dtype.type(-0.5), array.dtype.type(0.25)))
+
+
+@nb.njit
+def _exponent(array):
+    n = lanes.width(array)
+    shift = lanes.splat(array.dtype.type(1.5 * 2.0**52 if n == 8 else 1.5 * 2.0**23))
+    lanes.store(array, 2, lanes.add_exponent(lanes.load(array, n), lanes.add(lanes.load(array, 1), shift)))
 
 
 @nb.njit
@@ -82,7 +89,9 @@ def _columns(array):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "operation", [_fma, _fma_at, _fma_scalar, _arithmetic, _clip, _between, _reduce, _columns], ids=lambda f: f.__name__
+    "operation",
+    [_fma, _fma_at, _fma_scalar, _arithmetic, _clip, _exponent, _between, _reduce, _columns],
+    ids=lambda f: f.__name__,
 )
 def test_vector_operations_equal_their_numpy_twins(operation, dtype, monkeypatch):
     found, expected = compiled(operation, dtype, monkeypatch)
@@ -103,6 +112,12 @@ def test_both_sets_of_operations_have_the_same_names_and_arguments():
     for name, twin in inspect.getmembers(lanes_numpy, inspect.isfunction):
         operation = getattr(lanes, name)
         assert inspect.signature(getattr(operation, "py_func", operation)) == inspect.signature(twin), name
+
+
+def test_clipping_keeps_what_is_not_a_number():
+    array = np.array([np.nan, np.inf, -np.inf, 0.1, *range(8)])
+    _clip(array)
+    assert np.array_equal(array[2:7], [np.nan, 0.25, -0.5, 0.1, 0.0], equal_nan=True)
 
 
 def test_interval_is_open_on_the_left_and_closed_on_the_right():

@@ -24,6 +24,8 @@ BYTES = 64
 WIDTH = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}
 # The granularity of rows in memory, for both types: a whole vector of float64, half a vector of float32.
 COLUMNS = 8
+# Bits of the mantissa of a number of so many bits.
+MANTISSA = {32: 23, 64: 52}
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -172,6 +174,14 @@ def _add_vectors(typingctx, a, b):
 
 
 @intrinsic
+def _subtract_vectors(typingctx, a, b):
+    def codegen(context, builder, signature, arguments):
+        return builder.fsub(*arguments, flags=_CONTRACT)
+
+    return a(a, b), codegen
+
+
+@intrinsic
 def _multiply_vectors(typingctx, a, b):
     def codegen(context, builder, signature, arguments):
         return builder.fmul(*arguments, flags=_CONTRACT)
@@ -185,10 +195,21 @@ def _clip_vector(typingctx, p, low, high):
         value = arguments[0]
         for sign, scalar in ((">", arguments[1]), ("<", arguments[2])):
             bound = _splat(builder, context.get_value_type(p), scalar)
-            value = builder.select(builder.fcmp_ordered(sign, value, bound), value, bound)
+            value = builder.select(builder.fcmp_ordered(sign, bound, value), bound, value)
         return value
 
     return p(p, p.dtype, p.dtype), codegen
+
+
+@intrinsic
+def _add_exponent(typingctx, a, shifted):
+    def codegen(context, builder, signature, arguments):
+        words = ir.VectorType(ir.IntType(a.dtype.bitwidth), a.count)
+        place = ir.Constant(words, [MANTISSA[a.dtype.bitwidth]] * a.count)
+        value, power = (builder.bitcast(argument, words) for argument in arguments)
+        return builder.bitcast(builder.add(value, builder.shl(power, place)), arguments[0].type)
+
+    return a(a, shifted), codegen
 
 
 @intrinsic
@@ -337,6 +358,12 @@ def add(a, b):
 
 
 @nb.njit(nogil=True)
+def subtract(a, b):
+    """Return a - b."""
+    return _subtract_vectors(a, b)
+
+
+@nb.njit(nogil=True)
 def multiply(a, b):
     """Return a b, elementwise."""
     return _multiply_vectors(a, b)
@@ -344,8 +371,14 @@ def multiply(a, b):
 
 @nb.njit(nogil=True)
 def clip(p, low, high):
-    """Return p, clipped to [low, high]."""
+    """Return p, clipped to [low, high]; what is not a number stays so."""
     return _clip_vector(p, low, high)
+
+
+@nb.njit(nogil=True)
+def add_exponent(a, shifted):
+    """Return a 2^n, where adding 1.5 times two to the number of mantissa bits to the integers n gave `shifted`."""
+    return _add_exponent(a, shifted)
 
 
 @nb.njit(nogil=True)

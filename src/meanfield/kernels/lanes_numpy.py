@@ -48,14 +48,25 @@ def add(a, b):
     return a + b
 
 
+def subtract(a, b):
+    """Return a - b."""
+    return a - b
+
+
 def multiply(a, b):
     """Return a b, elementwise."""
     return a * b
 
 
 def clip(p, low, high):
-    """Return p, clipped to [low, high]."""
+    """Return p, clipped to [low, high]; what is not a number stays so."""
     return np.clip(p, low, high)
+
+
+def add_exponent(a, shifted):
+    """Return a 2^n, where adding 1.5 times two to the number of mantissa bits to the integers n gave `shifted`."""
+    bits = np.finfo(a.dtype).nmant
+    return np.ldexp(a, (shifted - a.dtype.type(1.5 * 2.0**bits)).astype(np.int32))
 
 
 def where_between(p, low, high, scalar):
