@@ -45,6 +45,8 @@ TILE = 64
 _PAD = 16
 # Coordinates per piece of a long prediction, so that a piece of the samples stays in the first-level cache.
 _PIECE = 128
+# Rows whose predictions are transposed together.
+_ROWS = 32
 # Iterations of a block whose mutual corrections are applied one by one; those of earlier ones are a matrix product.
 _STRIP = 4
 # Below this share of moved neurons the update of a tile visits them one by one.
@@ -167,15 +169,17 @@ def _coast(u, v, first, last, carried, kept):
 @nb.njit(nogil=True)
 def _predict(w, first, last, columns, coordinates, panels, block, p, place, pitch, scratch):
     # p[k, i] = sum_j w[i, j] x[k, j] for rows first … last - 1 of w, four by one panel of samples in registers; long
-    # rows in pieces, whose partial sums wait in `scratch`. p[0, first] is at `place`, p[1, first] `pitch` further on.
+    # rows in pieces. Sums wait in `scratch`, to be transposed many at a time: between the products of every four rows
+    # the multipliers would stand still. p[0, first] is at `place`, p[1, first] `pitch` further on.
     width = lanes.width(w)
     zero = lanes.splat(p.dtype.type(0))
     for panel in range(block // width):
         base = panel * columns * width
-        for group in range(first, last, _PAD):
+        for group in range(first, last, _ROWS):
+            beyond = min(group + _ROWS, last)
             for start in range(0, coordinates, _PIECE):
                 end = min(start + _PIECE, coordinates)
-                for i in range(group, group + _PAD, 4):
+                for i in range(group, beyond, 4):
                     kept = (i - group) * width
                     if start == 0:
                         p0, p1, p2, p3 = zero, zero, zero, zero
@@ -192,13 +196,13 @@ def _predict(w, first, last, columns, coordinates, panels, block, p, place, pitc
                             p1 = lanes.fma_at(w, row + columns + j + step, xj, p1)
                             p2 = lanes.fma_at(w, row + 2 * columns + j + step, xj, p2)
                             p3 = lanes.fma_at(w, row + 3 * columns + j + step, xj, p3)
-                    if end == coordinates:
-                        lanes.store_columns(p, place + panel * width * pitch + i - first, pitch, p0, p1, p2, p3)
-                    else:
-                        lanes.store(scratch, kept, p0)
-                        lanes.store(scratch, kept + width, p1)
-                        lanes.store(scratch, kept + 2 * width, p2)
-                        lanes.store(scratch, kept + 3 * width, p3)
+                    lanes.store(scratch, kept, p0)
+                    lanes.store(scratch, kept + width, p1)
+                    lanes.store(scratch, kept + 2 * width, p2)
+                    lanes.store(scratch, kept + 3 * width, p3)
+            target = place + panel * width * pitch - first
+            for i in range(group, beyond, COLUMNS):
+                lanes.store_columns(p, target + i, pitch, scratch, (i - group) * width)
 
 
 # -- the sweeps ------------------------------------------------------------------------------------------------------
@@ -470,7 +474,7 @@ def _respond(moves, kicks, carried, kept, k, gamma, kappa, beta):
 
 
 @nb.njit(nogil=True)
-def _draw(z, sign, drawn, k, block, coordinates, scales, schedule, panels, x, y, steps, columns):
+def _draw(z, sign, drawn, k, block, scales, schedule, panels, x, y, steps, columns):
     # Samples k … k + block - 1 of the stream; `drawn` is the number of the first sample in the buffer.
     width = lanes.width(x)
     dimension = scales.shape[1]
@@ -490,20 +494,8 @@ def _draw(z, sign, drawn, k, block, coordinates, scales, schedule, panels, x, y,
             row = panels[base + j * width : base + (j + 1) * width]
             for lane in range(width):
                 row[lane] = normals[lane] * (plus if signs[lane] > 0 else minus)
-        _transpose(panels, base, coordinates, x, start * columns, columns)
-
-
-@nb.njit(nogil=True)
-def _transpose(panels, base, coordinates, x, place, columns):
-    # One panel of samples as rows.
-    width = lanes.width(x)
-    for j in range(0, coordinates, 4):
-        row = base + j * width
-        lanes.store_columns(
-            x, place + j, columns,
-            lanes.load(panels, row), lanes.load(panels, row + width),
-            lanes.load(panels, row + 2 * width), lanes.load(panels, row + 3 * width),
-        )  # fmt: skip
+        for j in range(0, columns, COLUMNS):
+            lanes.store_columns(x, start * columns + j, columns, panels, base + j * width)
 
 
 @nb.njit(nogil=True)
@@ -566,7 +558,7 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
                 if k >= drawn + z.shape[1]:
                     fill_block(z, sign, key, k)
                     drawn = k
-                _draw(z, sign, drawn, k, block, coordinates, scales, schedule, panels, x, y, steps, columns)
+                _draw(z, sign, drawn, k, block, scales, schedule, panels, x, y, steps, columns)
             else:
                 _fetch(inputs, index, targets, step_sizes, k, count, panels, x, y, steps, columns)
         for tile in range(moved.size):
@@ -689,7 +681,7 @@ class BlockState:
             self._zeros(block * block), self._zeros(block * block), self._zeros(1 if single else block * block),
             self._zeros(block), np.zeros(block * words, np.uint64), np.zeros(words, np.int64),
             self._zeros(stride), self._zeros(stride),
-            (self._zeros(_PAD * width), self._zeros(stride), self._zeros(stride), self._zeros(stride)),
+            (self._zeros(_ROWS * width), self._zeros(stride), self._zeros(stride), self._zeros(stride)),
         )  # fmt: skip
         shapes = ((block + 1, block), (block + 1, block), (block + 1,), (block + 1,))
         self._responses = tuple(self._zeros(*shape) for shape in shapes)

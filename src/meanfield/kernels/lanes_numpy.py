@@ -96,7 +96,9 @@ def count_bits(word):
     return int(word).bit_count()
 
 
-def store_columns(array, index, stride, a, b, c, d):
-    """Write four vectors as columns: a_k, b_k, c_k, d_k go to the four elements from `index` + k `stride` on."""
-    for k in range(a.size):
-        array[index + k * stride : index + k * stride + 4] = (a[k], b[k], c[k], d[k])
+def store_columns(array, index, stride, rows, start):
+    """Write the eight vectors from element `start` of `rows` on as columns, `stride` apart, from `index` on."""
+    count = width(rows)
+    for k in range(count):
+        place = index + k * stride
+        array[place : place + 8] = rows[start + k : start + k + 8 * count : count]
