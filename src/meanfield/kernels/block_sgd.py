@@ -252,27 +252,30 @@ def _add_row(p, q, k, factor, chunk, tiles, neurons):
 
 
 @nb.njit(nogil=True)
-def _corrected(p, c, k, base, first, g0, g1, g2):
-    # p[k] with the corrections of its own strip. Those of iteration k and after are zero: no branch is needed.
+def _corrected(p, c, g, k, own, base, block):
+    # p[k] with the corrections by the `own` iterations before it, those of its own strip.
     pi = lanes.load(p, base + k * TILE)
-    pi = lanes.fma_scalar(g0, lanes.load(c, base + first * TILE), pi)
-    pi = lanes.fma_scalar(g1, lanes.load(c, base + (first + 1) * TILE), pi)
-    return lanes.fma_scalar(g2, lanes.load(c, base + (first + 2) * TILE), pi)
+    if own > 2:
+        pi = lanes.fma_at(g, (k - 3) * block + k, lanes.load(c, base + (k - 3) * TILE), pi)
+    if own > 1:
+        pi = lanes.fma_at(g, (k - 2) * block + k, lanes.load(c, base + (k - 2) * TILE), pi)
+    if own > 0:
+        pi = lanes.fma_at(g, (k - 1) * block + k, lanes.load(c, base + (k - 1) * TILE), pi)
+    return pi
 
 
-@nb.njit(nogil=True)
-def _step_ramp(p, c, g, k, first, chunk, block, neurons, tables, bits, moved):
+@nb.njit(nogil=True, forceinline=True)
+def _step_ramp(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
     # One iteration with all output weights one and an activation with one segment that is not flat: the last
     # corrections, the sum of the values, the slopes, who moved.
     width = lanes.width(p)
     low, high, steepness, offset = tables[0][0], tables[1][0], tables[2][0], tables[3][0]
-    g0, g1, g2 = g[first * block + k], g[(first + 1) * block + k], g[(first + 2) * block + k]
     sum_of = lanes.splat(p.dtype.type(0))
     for tile in range(moved.size):
         word = np.uint64(0)
         for lane in range(0, min(TILE, neurons - tile * TILE), width):
             base = tile * chunk + lane
-            pi = _corrected(p, c, k, base, first, g0, g1, g2)
+            pi = _corrected(p, c, g, k, own, base, block)
             slope = lanes.where_between(pi, low, high, steepness)
             sum_of = lanes.fma_scalar(steepness, lanes.clip(pi, low, high), sum_of)
             lanes.store(c, base + k * TILE, slope)
@@ -282,19 +285,18 @@ def _step_ramp(p, c, g, k, first, chunk, block, neurons, tables, bits, moved):
     return lanes.total(sum_of) + offset * neurons
 
 
-@nb.njit(nogil=True)
-def _step_piecewise(p, c, g, k, first, chunk, block, neurons, tables, bits, moved):
+@nb.njit(nogil=True, forceinline=True)
+def _step_piecewise(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
     # The same for several segments.
     width = lanes.width(p)
     lows, highs, slopes, offset = tables
-    g0, g1, g2 = g[first * block + k], g[(first + 1) * block + k], g[(first + 2) * block + k]
     zero = lanes.splat(p.dtype.type(0))
     sum_of = zero
     for tile in range(moved.size):
         word = np.uint64(0)
         for lane in range(0, min(TILE, neurons - tile * TILE), width):
             base = tile * chunk + lane
-            pi = _corrected(p, c, k, base, first, g0, g1, g2)
+            pi = _corrected(p, c, g, k, own, base, block)
             slope = zero
             for n in range(slopes.size):
                 slope = lanes.add(slope, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
@@ -304,6 +306,13 @@ def _step_piecewise(p, c, g, k, first, chunk, block, neurons, tables, bits, move
         bits[k * moved.size + tile] = word
         moved[tile] += lanes.count_bits(word)
     return lanes.total(sum_of) + offset[0] * neurons
+
+
+@nb.njit(nogil=True, forceinline=True)
+def _step_plain(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
+    if tables[0].size == 1:
+        return _step_ramp(own, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+    return _step_piecewise(own, p, c, g, k, chunk, block, neurons, tables, bits, moved)
 
 
 @nb.njit(nogil=True)
@@ -431,19 +440,26 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
                 for tile in range(moved.size):
                     _correct_row(q, c, h, k, 0, tile, min(TILE, neurons - tile * TILE), chunk, block)
         if kind == PIECEWISE_LINEAR and not weighted and known:
-            if tables[0].size == 1:
-                total = _step_ramp(p, c, g, k, first, chunk, block, neurons, tables, bits, moved)
+            # Compiled for each number of corrections: the loops over neurons have no branches.
+            if k == first:
+                total = _step_plain(0, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+            elif k == first + 1:
+                total = _step_plain(1, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+            elif k == first + 2:
+                total = _step_plain(2, p, c, g, k, chunk, block, neurons, tables, bits, moved)
             else:
-                total = _step_piecewise(p, c, g, k, first, chunk, block, neurons, tables, bits, moved)
+                total = _step_plain(3, p, c, g, k, chunk, block, neurons, tables, bits, moved)
         else:
             total = _step_weighted(p, c, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
         e[k] = 2 * steps[k] * (y[k] - total / neurons)
         if known:
-            row, out = gram[k * block : (k + 1) * block], g[k * block : (k + 1) * block]
+            # Whole rows, although those of iterations past are not used: loops of a length that is known are shorter.
             if single:
-                for m in range(k + 1, block):
-                    out[m] = row[m] * e[k]
+                factor = lanes.splat(e[k])
+                for m in range(k * block, (k + 1) * block, lanes.width(g)):
+                    lanes.store(g, m, lanes.multiply(factor, lanes.load(gram, m)))
             else:
+                row, out = gram[k * block : (k + 1) * block], g[k * block : (k + 1) * block]
                 for m in range(k + 1, block):
                     out[m] = row[m] * moves[m, k] * e[k]
         restart = restarting and _restarts(

@@ -115,7 +115,8 @@ def _radius(a):
 
 @nb.njit(nogil=True, fastmath=False)
 def _direction(b):
-    # Sine and cosine of the angle pi * th, th in [-1, 1]: nearest multiple of pi/2, then Cephes' polynomials on [-pi/4, pi/4].
+    # Sine and cosine of the angle pi * th, th in [-1, 1]: nearest multiple of pi/2, then Cephes' polynomials on
+    # [-pi/4, pi/4].
     th = np.float32(np.int32(b)) * np.float32(2.0**-31)
     quarter = np.rint(th * np.float32(2))
     x = (th - quarter * _HALF) * np.float32(3.14159265358979)
