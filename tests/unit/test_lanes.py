@@ -19,7 +19,7 @@ DTYPES = [np.float32, np.float64]
 def compiled(operation, dtype, monkeypatch):
     """Apply a compiled operation to an array, and its twin, which is the same source with numpy's vectors."""
     count = lanes.WIDTH[np.dtype(dtype)]
-    array = np.random.default_rng(0).standard_normal(4 * count + 5).astype(dtype)
+    array = np.random.default_rng(0).standard_normal(10 * count + 5).astype(dtype)
     expected = array.copy()
     operation(array)
     monkeypatch.setitem(operation.py_func.__globals__, "lanes", lanes_numpy)
@@ -81,10 +81,8 @@ def _reduce(array):
 
 @nb.njit
 def _columns(array):
-    n = lanes.width(array)
-    a, b, c, d = lanes.load(array, 0), lanes.load(array, 1), lanes.load(array, n), lanes.load(array, 2 * n)
-    # Rows five apart overlap nothing and leave a gap, into the part of the array that fits them.
-    lanes.store_columns(array, 1, 4, a, b, c, d)
+    # Columns nine apart overlap nothing and leave gaps.
+    lanes.store_columns(array, 1, 9, array.copy(), 3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -101,11 +99,11 @@ def test_vector_operations_equal_their_numpy_twins(operation, dtype, monkeypatch
 
 
 def test_columns_land_where_they_belong():
-    array = np.arange(64, dtype=np.float64)
+    array = np.arange(80, dtype=np.float64)
     _columns(array)
-    # Vectors of eight numbers: rows (k, k + 1, k + 8, k + 16) from element 1 on.
-    assert array[1:9].tolist() == [0, 1, 8, 16, 1, 2, 9, 17]
-    assert array[33:35].tolist() == [33, 34]
+    # Vectors of eight numbers: column k holds 3 + k, 11 + k, …, and what is between columns stays.
+    assert array[1:10].tolist() == [3, 11, 19, 27, 35, 43, 51, 59, 9]
+    assert array[64:74].tolist() == [10, 18, 26, 34, 42, 50, 58, 66, 72, 73]
 
 
 def test_both_sets_of_operations_have_the_same_names_and_arguments():
