@@ -162,6 +162,28 @@ def test_smooth_activations_equal_library_functions(kind, function, derivative, 
     np.testing.assert_allclose(slope, derivative(z), rtol=4 * rounding, atol=4 * rounding + 1e-12)
 
 
+def test_tanh_in_single_precision_is_accurate_over_the_whole_range():
+    magnitude = np.concatenate([np.logspace(-45, 38, 20001), np.linspace(0, 12, 50001), [np.inf]]).astype(np.float32)
+    p = np.concatenate([magnitude, -magnitude])
+    value, slope = np.empty_like(p), np.empty_like(p)
+    activate.activate_smooth(p, value, slope, activate.TANH, np.array([1, 1, 0, 0], np.float32))
+    exact, eps = p.astype(float), np.finfo(np.float32).eps
+    # Two units in the last place of the value, three of the slope, which stays tiny where it would be less than 1e-34;
+    # denormal arguments are returned as they are.
+    np.testing.assert_allclose(value, np.tanh(exact), rtol=2 * eps, atol=0)
+    decay = np.exp(-2 * np.abs(exact))
+    np.testing.assert_allclose(slope, 4 * decay / (1 + decay) ** 2, rtol=3 * eps, atol=1e-34)
+
+
+def test_tanh_keeps_what_is_not_a_number():
+    for dtype in DTYPES:
+        p = np.full(16, np.nan, dtype)
+        value, slope = np.zeros_like(p), np.zeros_like(p)
+        activate.activate_smooth(p, value, slope, activate.TANH, np.array([1, 1, 0, 0], dtype))
+        assert np.isnan(value).all()
+        assert np.isnan(slope).all()
+
+
 @pytest.mark.parametrize("code", ["block", "stream", "dynamics", "plane", "spheres"])
 def test_kernels_give_the_same_numbers_without_compilation(code):
     # Another process, because numba looks at the switch when it is imported.
