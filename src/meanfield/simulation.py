@@ -265,7 +265,9 @@ def sweep(
                 *_, (_, weights) = states(
                     where, optimiser, replicate, [iterations], settings["precision"], f"{experiment}/{sweep}"
                 )
-                ends.append(where.problem.risk(weights.astype(float)))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    risk = where.problem.risk(weights.astype(float))
+                ends.append(risk if math.isfinite(risk) else math.inf)
             except DivergenceError:
                 ends.append(math.inf)
             progress(1)
