@@ -47,7 +47,9 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
     done.append("population risk")
     times = np.array([0.0, 1e-3])
     clock = Schedule()
-    solve_characteristics(radial_potentials(isotropic), radial, times, atoms=10, schedule=clock, relative_tolerance=1e-3)
+    solve_characteristics(
+        radial_potentials(isotropic), radial, times, atoms=10, schedule=clock, relative_tolerance=1e-3
+    )
     solve_reduced(anisotropic, full, times, limit="finite", schedule=clock, atoms=10, relative_tolerance=1e-3)
     done.append("distributional dynamics")
     return done
