@@ -65,9 +65,9 @@ def code(script, modules=()):
 
 
 def precisions():
-    """Return the precisions that simulations use."""
-    simulations = (s for block in config["experiments"].values() for s in block.get("simulate", {}).values())
-    return sorted({settings.get("precision", "float64") for settings in simulations})
+    """Return the precisions that simulations, sweeps and width studies use."""
+    parts = (block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths"))
+    return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
 
 
 def simulation_chunks(wildcards):
