@@ -193,16 +193,21 @@ def figure_items(wildcards):
     return config["figures"][wildcards.figure]["data"]
 
 
-def figure_titles(wildcards):
-    """Return the labels of the datasets that one figure shows, where their family gives them one."""
+def titles_of(items):
+    """Return the labels of datasets, where their family gives them one."""
     titles = {}
-    for item in figure_items(wildcards):
+    for item in items:
         name, tail = item.split("/")
         block = config["experiments"][name]
         title = getattr(registry.family(block), "title", lambda block, tail: None)(block, tail)
         if title:
             titles[item] = title
     return titles
+
+
+def figure_titles(wildcards):
+    """Return the labels of the datasets that one figure shows."""
+    return titles_of(figure_items(wildcards))
 
 
 def figure_code(wildcards):
