@@ -70,7 +70,9 @@ def analyse(
             "reduced_low": v("variable record", [one.low for one in middle], "lower end of its 95 % interval"),
             "reduced_high": v("variable record", [one.high for one in middle], "upper end of its 95 % interval"),
             "reduced_quantile": v(
-                "variable level record", quantiles, "quantile of the reduced variable over neurons, mean over replicates"
+                "variable level record",
+                quantiles,
+                "quantile over neurons, mean over replicates",
             ),
             "reduced_limit": v("limit variable record", limit_means, "mean of the reduced variable in the limit"),
             "risk_deviation_max": v(

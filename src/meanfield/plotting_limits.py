@@ -24,11 +24,20 @@ def blocks(limits: xr.Dataset) -> dict[str, dict]:
     }
 
 
+def comparable(limits: xr.Dataset, step_size: float) -> dict[str, dict]:
+    """Return the limit equations that a run of a step size is compared with: those without a step, or with its own."""
+    return {
+        name: settings
+        for name, settings in blocks(limits).items()
+        if not settings.get("step_size") or abs(settings["step_size"] / step_size - 1) < 1e-9
+    }
+
+
 def label(settings: dict) -> str:
     """Return what a limit equation is called in a legend."""
     words = FORMS[settings["limit"]][0]
     step = settings.get("step_size")
-    return rf"{words}, $\varepsilon =${plotting.power(step)}" if step else words
+    return rf"{words}, step noise of $\varepsilon =${plotting.power(step)}" if step else words
 
 
 def style(settings: dict) -> dict:
@@ -37,3 +46,8 @@ def style(settings: dict) -> dict:
         return {"color": "#CC79A7", "linestyle": (0, (5, 1, 1, 1, 1, 1))}
     _, colour, line = FORMS[settings["limit"]]
     return {"color": plotting.COLOURS[colour], "linestyle": line}
+
+
+def marker(settings: dict) -> str:
+    """Return the marker of a limit equation."""
+    return "P" if settings.get("step_size") else "sD^"[list(FORMS).index(settings["limit"])]

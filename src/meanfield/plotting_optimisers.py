@@ -127,13 +127,19 @@ def tuned(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if "tuned" in run.settings]
 
 
-def curves(axis: Axes, runs: Sequence[Run], against: str, label: str, since: float | None = None) -> None:
+def curves(axis: Axes, runs: Sequence[Run], against: str, label: str) -> None:
     """Draw the risks of runs with their bands against one of their coordinates, both axes logarithmic."""
     shown = [run for run in runs if np.isfinite(run.dataset[against].values).all()]
     for n, run in enumerate(shown):
         x = run.dataset[against].values
         later = run.dataset["iteration"].values >= _FIRST
-        style = {"linewidth": 1.1, "markersize": 2.6, "markevery": (n % 5 / 40, 0.18), "markeredgewidth": 0.6, **run.style}
+        style = {
+            "linewidth": 1.1,
+            "markersize": 2.6,
+            "markevery": (n % 5 / 40, 0.18),
+            "markeredgewidth": 0.6,
+            **run.style,
+        }
         low = run.dataset["risk_low"].values[later]
         plotting.band(
             axis, x[later], run.dataset["risk_mean"].values[later],
@@ -145,15 +151,16 @@ def curves(axis: Axes, runs: Sequence[Run], against: str, label: str, since: flo
     if shown:
         first = min(run.dataset[against].values[run.dataset["iteration"].values >= _FIRST][0] for run in shown)
         last = max(run.dataset[against].values[-1] for run in shown)
-        axis.set_xlim(max(first, last / 1e5) if since is None else since, last)
-        if not axis.get_yscale() == "log" or axis.get_ylim()[1] / max(axis.get_ylim()[0], 1e-12) > 20:
+        axis.set_xlim(max(first, last / 1e5), last)
+        low, high = axis.get_ylim()
+        if high / low > 20:  # else the labels between the decades are needed
             plotting.short_log(axis.yaxis)
     else:
         axis.text(0.5, 0.5, "no run in this part", ha="center", va="center", transform=axis.transAxes)
     axis.set_xlabel(label)
 
 
-def limit_curve(axis: Axes, limits: xr.Dataset | None, within: tuple[float, float] | None = None) -> None:
+def limit_curve(axis: Axes, limits: xr.Dataset | None) -> None:
     """Draw the risk of the first limit equation in finite dimension, broad and pale, under the curves."""
     if limits is None:
         return
@@ -244,7 +251,9 @@ def _with_equal_clocks(runs: Sequence[Run]) -> list[Run]:
     # Untuned optimisers whose clock is not that of SGD at their own step, controls, and SGD at the steps they match.
     untuned = [run for run in runs if "tuned" not in run.settings]
     pace = {run.name: _pace(run) for run in untuned}
-    faster = [run for run in untuned if not run.control_of and abs(pace[run.name] / run.settings["step_size"] - 1) > 0.01]
+    faster = [
+        run for run in untuned if not run.control_of and abs(pace[run.name] / run.settings["step_size"] - 1) > 0.01
+    ]
     faster = [run for run in faster if run.dataset["evaluation"].values[-1] == run.dataset["iteration"].values[-1]]
     steps = [pace[run.name] for run in faster]
     matched = [
@@ -268,13 +277,13 @@ def escape_sweeps(data: dict[str, xr.Dataset], titles: dict[str, str], experimen
     found = {
         name: dataset
         for name, dataset in data.items()
-        if name.split("/")[0] == experiment
-        and plotting.kind(dataset) == "sweep"
-        and "escape_probability" in dataset
+        if name.split("/")[0] == experiment and plotting.kind(dataset) == "sweep" and "escape_probability" in dataset
     }
     methods = {name: io.parameters(dataset)["sweep"]["settings"]["method"] for name, dataset in found.items()}
     known = list(plotting.METHODS)
-    ranked = sorted(found, key=lambda name: (known.index(methods[name]) if methods[name] in known else 99, len(name), name))
+    ranked = sorted(
+        found, key=lambda name: (known.index(methods[name]) if methods[name] in known else 99, len(name), name)
+    )
     taken: dict[str, int] = {}
     sweeps = []
     for name in ranked:

@@ -72,10 +72,12 @@ def _widths(axis: Axes, study: xr.Dataset, settings: dict[str, dict]) -> None:
         one = study.sel(limit=name)
         mean = one["deviation_mean"].values
         colour = plotting_limits.style(settings[name])["color"]
-        error = np.nan_to_num([mean - np.maximum(one["deviation_low"].values, 0.2 * mean), one["deviation_high"] - mean])
+        error = np.nan_to_num(
+            [mean - np.maximum(one["deviation_low"].values, 0.2 * mean), one["deviation_high"] - mean]
+        )
         axis.errorbar(
-            width * 1.03 ** (m - 1), mean, yerr=error, fmt=plotting.MARKERS[m % 6], color=colour, capsize=1.5,
-            markersize=3.2, linewidth=0.8,
+            width * 1.03 ** (m - 1), mean, yerr=error, fmt=plotting_limits.marker(settings[name]), color=colour,
+            capsize=1.5, markersize=3.2, linewidth=0.8,
             label=f"to the limit, {plotting_limits.label(settings[name])}: {_slope(one, '')}",
         )  # fmt: skip
         _fitted(axis, width, mean, float(one["slope"]), colour)

@@ -68,36 +68,77 @@ def _risks(axis: Axes, part: Part, forms: list[str] | None = None) -> None:
     axis.set_xscale("log")
     axis.set_yscale("log")
     first = max(float(run["time"].values[run["time"].values > 0][0]) for run in part.runs)
-    axis.set_xlim(max(first, 1e-2), max(float(run["time"].values[-1]) for run in part.runs))
-    axis.set_ylim(bottom=0.5 * min(float(run["risk_least"].values.min()) for run in part.runs), top=3)
+    last = max(float(run["time"].values[-1]) for run in part.runs)
+    axis.set_xlim(max(first, last / 2e3), last)
     axis.set_xlabel(r"mean-field time $t = k \varepsilon$")
     axis.set_ylabel("population risk $R$")
     plotting.short_log(axis.yaxis)
     plotting.short_log(axis.xaxis)
 
 
-def _deviations(axis: Axes, parts: list[Part]) -> None:
-    # Largest distance of the risks from each form of the limit: every run, and the mean over runs.
-    entries = [(part, run) for part in parts for run in part.runs]
-    labels = []
-    for n, (part, run) in enumerate(entries):
-        step = plotting.parameters(run)["settings"]["step_size"]
-        labels.append(rf"{_short(part, parts)}, {plotting.power(step)}")
-        for m, (name, settings) in enumerate(plotting_limits.blocks(part.limits).items()):
-            style = plotting_limits.style(settings)
-            place = n + 0.2 * (m - 1)
-            each = run["risk_deviation_max"].sel(limit=name).values
-            axis.plot(each, np.full(each.size, place), "|", color=style["color"], markersize=4, markeredgewidth=0.7)
-            axis.plot(
-                run["risk_deviation_mean_max"].sel(limit=name), place, plotting.MARKERS[m % len(plotting.MARKERS)],
-                color=style["color"], markersize=4, label=plotting_limits.label(settings) if n == 0 else None,
-            )  # fmt: skip
-    axis.set_yticks(range(len(entries)), labels, fontsize=6)
-    axis.set_ylim(len(entries) - 0.5, -0.5)
+def _entries(parts: list[Part]) -> list[tuple[Part, xr.Dataset, dict[str, dict]]]:
+    # Each run with the limit equations that it is compared with.
+    return [
+        (part, run, plotting_limits.comparable(part.limits, plotting.parameters(run)["settings"]["step_size"]))
+        for part in parts
+        for run in part.runs
+    ]
+
+
+def _rows(axis: Axes, labels: list[str]) -> None:
+    axis.set_yticks(range(len(labels)), labels, fontsize=6)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.set_xscale("log")
     plotting.short_log(axis.xaxis)
-    axis.set_xlabel("largest distance of the risk from the limit")
     axis.grid(axis="x", linewidth=0.3, color="#CCCCCC")
+    for n in range(len(labels) - 1):
+        axis.axhline(n + 0.5, color="#DDDDDD", linewidth=0.4)
+
+
+def _place(n: int, m: int, forms: dict) -> float:
+    return n + 0.17 * (m - (len(forms) - 1) / 2)
+
+
+def _deviations(axis: Axes, parts: list[Part]) -> None:
+    # Largest distance of the risks from each form of the limit: every run, and the mean over runs.
+    labels = []
+    for n, (part, run, forms) in enumerate(_entries(parts)):
+        step = plotting.parameters(run)["settings"]["step_size"]
+        labels.append(rf"{_short(part, parts)}, $\varepsilon =${plotting.power(step)}")
+        for m, (name, settings) in enumerate(forms.items()):
+            colour, place = plotting_limits.style(settings)["color"], _place(n, m, forms)
+            each = run["risk_deviation_max"].sel(limit=name).values
+            axis.plot(each, np.full(each.size, place), "|", color=colour, markersize=4, markeredgewidth=0.7)
+            axis.plot(
+                run["risk_deviation_mean_max"].sel(limit=name), place, plotting_limits.marker(settings), color=colour,
+                markersize=3.5, label=plotting_limits.label(settings),
+            )  # fmt: skip
+    _rows(axis, labels)
+    axis.set_xlabel("largest distance of the risk from the limit")
+
+
+def _ends(axis: Axes, parts: list[Part]) -> None:
+    # Risk at the end of the runs beside that of the limits at the same time.
+    entries = _entries(parts)
+    # The limit in infinite dimension goes to zero, beyond any axis.
+    left = 0.2 * min((float(run["final_risk_each"].min()) for _, run, _ in entries), default=1.0)
+    for n, (_, run, forms) in enumerate(entries):
+        mean, low, high = (float(run[name]) for name in ("final_risk", "final_risk_low", "final_risk_high"))
+        low = low if low > 0 else float(run["final_risk_each"].min())
+        high = high if np.isfinite(high) else float(run["final_risk_each"].max())
+        axis.axvspan(
+            low, high, 1 - (n + 0.95) / len(entries), 1 - (n + 0.05) / len(entries), color="#0072B2", alpha=0.25
+        )
+        axis.plot([mean, mean], [n - 0.45, n + 0.45], color="#0072B2", linewidth=1.4, label="SGD, with its interval")
+        for m, (name, settings) in enumerate(forms.items()):
+            value = float(run["risk_limit"].sel(limit=name).values[-1])
+            axis.plot(
+                max(value, left), _place(n, m, forms), plotting_limits.marker(settings) if value > left else "<",
+                markersize=3.5, color=plotting_limits.style(settings)["color"], clip_on=False,
+            )  # fmt: skip
+    _rows(axis, [""] * len(entries))
+    axis.set_xlim(left, 3)
+    axis.set_xlabel("risk at the end of the runs (at the edge: smaller)")
 
 
 def _short(part: Part, parts: list[Part]) -> str:
@@ -109,38 +150,11 @@ def _short(part: Part, parts: list[Part]) -> str:
     return text
 
 
-def _ends(axis: Axes, parts: list[Part]) -> None:
-    # Risk at the end of the runs beside that of the limits at the same time.
-    entries = [(part, run) for part in parts for run in part.runs]
-    for n, (part, run) in enumerate(entries):
-        mean, low, high = (float(run[name]) for name in ("final_risk", "final_risk_low", "final_risk_high"))
-        least, largest = float(run["final_risk_each"].min()), float(run["final_risk_each"].max())
-        low = low if low > 0 else least
-        high = high if np.isfinite(high) else largest
-        axis.errorbar(
-            [mean], [n], xerr=[[mean - low], [high - mean]], fmt="o", color=_STEPS[0][0], capsize=2, markersize=3.5,
-            linewidth=0.9, label="SGD at the end" if n == 0 else None,
-        )  # fmt: skip
-        for m, (name, settings) in enumerate(plotting_limits.blocks(part.limits).items()):
-            value = float(run["risk_limit"].sel(limit=name).values[-1])
-            axis.plot(
-                max(value, 1e-6) if np.isfinite(value) else np.nan, n, plotting.MARKERS[m + 1], markersize=5,
-                markerfacecolor="none", color=plotting_limits.style(settings)["color"],
-                label=plotting_limits.label(settings) if n == 0 else None,
-            )  # fmt: skip
-    axis.set_yticks(range(len(entries)), [""] * len(entries))
-    axis.set_ylim(len(entries) - 0.5, -0.5)
-    axis.set_xscale("log")
-    axis.set_xlim(left=min(1e-2, axis.get_xlim()[0]) if axis.get_xlim()[0] > 1e-3 else 1e-3)
-    plotting.short_log(axis.xaxis)
-    axis.set_xlabel("risk at the end of the runs")
-    axis.grid(axis="x", linewidth=0.3, color="#CCCCCC")
-
-
 def draw(data: dict[str, xr.Dataset]) -> Figure:
     """Return the figure: risks for each separation and start, distances from the limits, and risks at the end."""
     parts = _parts(data)
-    parts.sort(key=lambda part: (-len([p for p in parts if p.start == part.start]), part.problem["separation"]))
+    starts = [part.start for part in parts]
+    parts.sort(key=lambda part: (-starts.count(part.start), part.problem["separation"]))
     columns = min(len(parts), 4) or 1
     figure = plt.figure(figsize=plotting.size(4.9, columns=2))
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.08, 1.0))
@@ -149,19 +163,18 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
         _risks(axis, part)
         if axis is not axes[0]:
             axis.set_ylabel("")
+    axes[0].set_ylim(0.5 * min((float(run["risk_least"].min()) for part in parts for run in part.runs), default=1.0), 3)
     handles: dict = {}
-    for axis in axes:
+    for axis in sorted(axes, key=lambda axis: -len(axis.lines)):
         handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     upper.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, handlelength=3)
     below = list(lower.subplots(1, 2))
     _deviations(below[0], parts)
     _ends(below[1], parts)
-    found = below[0].get_legend_handles_labels(), below[1].get_legend_handles_labels()
-    lower.legend(
-        [*found[0][0], *found[1][0]][: len(found[0][0])] + found[1][0][:1],
-        found[0][1] + found[1][1][:1],
-        loc="outside lower center", ncols=5,
-    )  # fmt: skip
+    handles = {}
+    for axis in (below[1], below[0]):
+        handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    lower.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5)
     plotting.panels(
         [*axes, *below],
         [*(_short(part, parts) for part in parts[:columns]), "how far from the limit", "where the runs end"],
