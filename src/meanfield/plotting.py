@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from meanfield import io
 
@@ -82,6 +82,16 @@ def short_log(axis) -> None:
     """Label the decades of a logarithmic axis and nothing between them."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def risk_labels(axis) -> None:
+    """Label the decades of a logarithmic axis; where it shows none, a few numbers between them."""
+    low, high = sorted(axis.get_view_interval())
+    if np.floor(np.log10(high)) >= np.log10(low) - 1e-9:
+        short_log(axis)
+        return
+    axis.set_minor_locator(LogLocator(subs=(2, 3, 5, 7)))
+    axis.set_minor_formatter(FuncFormatter(lambda value, _: power(value)))
 
 
 def stacked(figure: Figure, place: SubplotSpec, rows: int) -> list[Axes]:

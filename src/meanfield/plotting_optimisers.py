@@ -152,12 +152,18 @@ def curves(axis: Axes, runs: Sequence[Run], against: str, label: str) -> None:
         first = min(run.dataset[against].values[run.dataset["iteration"].values >= _FIRST][0] for run in shown)
         last = max(run.dataset[against].values[-1] for run in shown)
         axis.set_xlim(max(first, last / 1e5), last)
-        low, high = axis.get_ylim()
-        if high / low > 20:  # else the labels between the decades are needed
-            plotting.short_log(axis.yaxis)
+        axis.set_ylim(*risk_range(shown))
+        plotting.risk_labels(axis.yaxis)
+        plotting.short_log(axis.xaxis)
     else:
         axis.text(0.5, 0.5, "no run in this part", ha="center", va="center", transform=axis.transAxes)
     axis.set_xlabel(label)
+
+
+def risk_range(runs: Sequence[Run]) -> tuple[float, float]:
+    """Return the risks to show: those of the means, as bands of few runs may reach far beyond them."""
+    means = np.concatenate([run.dataset["risk_mean"].values for run in runs])
+    return 0.6 * float(np.nanmin(means)), 1.6 * float(np.nanmax(means))
 
 
 def limit_curve(axis: Axes, limits: xr.Dataset | None) -> None:
@@ -303,7 +309,7 @@ def draw_escapes(axes: Sequence[Axes], sweeps: Sequence[Run]) -> None:
     which all do. Optimisers without a constant clock are in the first panel alone.
     """
     for axis, step in zip(axes, ("step_size", "limit_step"), strict=True):
-        for sweep in sweeps:
+        for n, sweep in enumerate(sweeps):
             dimension = io.parameters(sweep.dataset)["sweep"]["problem"]["dimension"]
             x = sweep.dataset[step].values * dimension
             order = np.argsort(x)
@@ -312,9 +318,12 @@ def draw_escapes(axes: Sequence[Axes], sweeps: Sequence[Run]) -> None:
             )
             if not np.isfinite(x).all():
                 continue
+            # Points of different optimisers at one step stand side by side.
+            beside = 1.012 ** (n - (len(sweeps) - 1) / 2)
             axis.errorbar(
-                x[order], share, yerr=[share - low, high - share], capsize=1.2, elinewidth=0.5, linewidth=0.9,
-                markersize=3.2, markeredgewidth=0.6, label=sweep.title, **sweep.style,
+                x[order] * beside, share, yerr=[share - low, high - share], elinewidth=0.5, linewidth=0.9,
+                ecolor=plotting.mixed(sweep.style["color"], "#FFFFFF", 0.45), markersize=3.2, markeredgewidth=0.6,
+                label=sweep.title, **sweep.style,
             )  # fmt: skip
             if io.parameters(sweep.dataset)["sweep"]["settings"]["method"] == "sgd":
                 edges = [float(sweep.dataset[name]) * dimension for name in ("stuck_up_to", "free_from")]

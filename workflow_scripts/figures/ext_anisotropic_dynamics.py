@@ -97,9 +97,8 @@ def _widths(axis: Axes, study: xr.Dataset, settings: dict[str, dict]) -> None:
 
 def _slope(dataset: xr.Dataset, prefix: str) -> str:
     slope, low, high = (float(dataset[f"{prefix}slope{end}"]) for end in ("", "_low", "_high"))
-    if not np.isfinite(low):
-        return f"slope {slope:.2f}"
-    return f"slope {slope:.2f} [{low:.2f}, {high:.2f}]"
+    text = f"slope {slope:.2f}" + (f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else "")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _fitted(axis: Axes, width: np.ndarray, values: np.ndarray, slope: float, colour: str) -> None:

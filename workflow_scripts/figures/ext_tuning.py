@@ -49,8 +49,8 @@ def _tuning_curve(axis: Axes, sweep: xr.Dataset) -> None:
         )  # fmt: skip
         lost = one["diverged"].values > 0
         axis.plot(
-            one["step_size"].values[lost], np.full(lost.sum(), 0.97 - 0.07 * n), "x", color=colour, markersize=3.5,
-            transform=axis.get_xaxis_transform(), clip_on=False,
+            one["step_size"].values[lost], np.full(lost.sum(), 0.8 - 0.07 * n), "x", color=colour, markersize=3.5,
+            transform=axis.get_xaxis_transform(),
         )  # fmt: skip
     best = int(sweep["best"])
     axis.plot(
@@ -62,7 +62,11 @@ def _tuning_curve(axis: Axes, sweep: xr.Dataset) -> None:
     axis.xaxis.set_major_locator(LogLocator(numticks=4))
     plotting.short_log(axis.xaxis)
     if varied:
-        axis.legend(fontsize=4.6, loc="best", handlelength=1.8, labelspacing=0.2)
+        legend = axis.legend(
+            fontsize=4.8, loc="upper left", ncols=3, handlelength=2.0, columnspacing=0.8, handletextpad=0.4,
+            borderaxespad=0.0,
+        )  # fmt: skip
+        legend.set_in_layout(False)
 
 
 def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
@@ -94,6 +98,10 @@ def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
             if n == len(rows) - 1:
                 axis.set_xlabel(r"step size $\varepsilon$")
         axes[n, 0].set_ylabel(title.replace(" (", "\n(").replace(", ", ",\n") + "\nrisk", fontsize=6.5)
+    for axis in axes[0]:  # room for legends and crosses above the curves
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high * (high / low) ** 0.35)
+        plotting.risk_labels(axis.yaxis)
     return figure
 
 

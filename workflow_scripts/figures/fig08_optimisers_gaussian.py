@@ -37,6 +37,8 @@ def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
         for axis, (name, label) in zip(row, COLUMNS, strict=True):
             optimisers.curves(axis, runs, name, label)
         optimisers.limit_curve(row[-1], data.get(f"{experiment}/limits"))
+        row[0].set_ylim(*optimisers.risk_range(runs))
+        plotting.risk_labels(row[0].yaxis)
         row[0].set_ylabel("population risk $R$")
     heads = [title if n == 0 else "" for _, title, _ in rows for n in range(len(COLUMNS))]
     plotting.panels(axes.flat, heads)
