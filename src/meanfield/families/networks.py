@@ -15,7 +15,7 @@ from meanfield.families.common import (
 from meanfield.limits.schedule import Schedule
 from meanfield.methods.clocks import matched_step
 
-RESERVED = ("limits", "convergence")
+RESERVED = ("limits", "convergence", "comparison", "simulate", "sweeps", "widths")
 PARTS = ("simulate", "solve", "sweeps", "widths")
 # Longest mean-field time that a simulation may cover; longer runs are surely a slip in step size or iterations.
 LARGEST_TIME = 1.0e6
@@ -183,6 +183,8 @@ def datasets(experiment: dict) -> list[str]:
         names.append("limits")
     if "convergence" in experiment:
         names.append("convergence")
+    if pairs(experiment):
+        names.append("comparison")
     return names
 
 
@@ -194,6 +196,60 @@ def method_entries(experiment: dict) -> dict[str, list[str]]:
             method = settings.get("method") or experiment["sweeps"][settings["tuned"]]["method"]
             found.setdefault(method, []).append(name)
     return found
+
+
+def title(experiment: dict, dataset: str) -> str | None:
+    """Return the label of a simulation or sweep in figures: the one given, or its method's; None for other datasets."""
+    settings = {**experiment.get("sweeps", {}), **experiment["simulate"]}.get(dataset)
+    if settings is None or "title" in settings:
+        return settings and settings["title"]
+    if "control_of" in settings:
+        return f"SGD, clock of {title(experiment, settings['control_of'])}"
+    method = settings.get("method") or experiment["sweeps"][settings["tuned"]]["method"]
+    return registry.load(registry.METHODS, method).TITLE
+
+
+def pairs(experiment: dict) -> list[dict]:
+    """Return the pairs of simulations that are compared run by run.
+
+    A method is compared with its control, and with the plain SGD of its group: the tuned ones with each other, the
+    others at one step size.
+
+    Returns
+    -------
+    list of dict
+        Each with `first`, `second` (names of simulations) and `kind`, "control" or "sgd".
+
+    """
+    runs = experiment["simulate"]
+    found = [
+        {"first": settings["control_of"], "second": name, "kind": "control"}
+        for name, settings in runs.items()
+        if "control_of" in settings
+    ]
+    plain = {
+        _group(settings): name
+        for name, settings in reversed(runs.items())
+        if "control_of" not in settings and _method(settings, experiment) == "sgd"
+    }
+    found += [
+        {"first": name, "second": plain[_group(settings)], "kind": "sgd"}
+        for name, settings in runs.items()
+        if "control_of" not in settings and plain.get(_group(settings), name) != name
+        if _method(settings, experiment) != "sgd"
+    ]
+    return found
+
+
+def _group(settings: dict) -> str | float:
+    # The tuned runs are one group, and so are those at one step size.
+    return "tuned" if "tuned" in settings else settings.get("step_size", math.nan)
+
+
+def _method(settings: dict, experiment: dict) -> str | None:
+    if "tuned" in settings:
+        return experiment.get("sweeps", {}).get(settings["tuned"], {}).get("method")
+    return settings.get("method")
 
 
 # -- step sizes and times -------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from meanfield.kernels.inner_loop import InnerLoop
 from meanfield.methods.oracle import Oracle
 from meanfield.methods.ranges import require_count, require_positive, require_range
 
-TITLE = "MF-HomSGLD"
+TITLE = "MF-HomSGLD (reconstruction)"
 
 
 @dataclass(frozen=True)
