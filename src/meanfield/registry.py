@@ -8,13 +8,17 @@ import importlib
 from collections.abc import Callable
 from types import ModuleType
 
-# Each module offers `Hyperparameters` (a dataclass) and `trajectory`; see meanfield.methods.sgd.
+# Each module offers `TITLE`, `Hyperparameters` (a dataclass), `start`, `step`, `evaluations` and `clock`, and, where a
+# compiled kernel can run it, `recurrence` or `inner_loop`; see meanfield.methods.sgd and meanfield.methods.runs.
 METHODS = {
     "sgd": "meanfield.methods.sgd",
     "heavy_ball": "meanfield.methods.heavy_ball",
     "nesterov": "meanfield.methods.nesterov",
     "nesterov_restart": "meanfield.methods.nesterov_restart",
     "mass": "meanfield.methods.mass",
+    "langevin": "meanfield.methods.langevin",
+    "entropy_sgd": "meanfield.methods.entropy_sgd",
+    "mf_homsgld": "meanfield.methods.mf_homsgld",
 }
 
 # Each entry is a function of (potentials, law, times, *, schedule, …the numbers of its configuration block).

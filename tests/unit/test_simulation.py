@@ -46,13 +46,13 @@ def test_a_run_is_the_sequential_run_on_the_same_samples():
     assert np.linalg.norm(runs.weight[1, 1] - last) < 1e-12 * moved
     assert runs.snapshot == ["early", "final"]
     assert runs.risk[1, -1] == pytest.approx(problem.risk(last), abs=1e-10)
-    assert runs.norm[1, -1] == pytest.approx(np.linalg.norm(last, axis=1), abs=1e-10)
+    assert runs.observables["norm"][1, -1] == pytest.approx(np.linalg.norm(last, axis=1), abs=1e-10)
 
 
 def test_records_start_with_the_initial_state():
     runs = run()
     start = RadialLaw("gaussian", 0.8).sample(20, 6, 7, "test", 0)
-    assert (runs.norm[0, 0] == np.linalg.norm(start, axis=1)).all()
+    assert (runs.observables["norm"][0, 0] == np.linalg.norm(start, axis=1)).all()
     assert runs.time.tolist() == [0.0, 1e-3, 5e-3, 37e-3, 0.2]
 
 
