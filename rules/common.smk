@@ -9,7 +9,7 @@ from meanfield import config as configuration
 from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import networks
+from meanfield.families import networks, spin3
 from meanfield.families.common import chunks
 
 FORMATS = ("pdf", "svg", "png")
@@ -55,6 +55,7 @@ def names_under(part):
 
 
 NETWORKS = experiments_of(networks)
+SPIN3 = experiments_of(spin3)
 
 
 @functools.cache  # every job of a rule asks for it, and parsing the sources once is enough
