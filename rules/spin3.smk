@@ -1,17 +1,15 @@
 # The spherical 3-spin: simulations, deterministic flows, and their analyses.
 #
 # reads   config["experiments"][...] of kind spherical_3spin
-# writes  <results>/simulations/{experiment}/{simulation}/{chunk}.nc   some replicates; rules/simulate.smk joins them
-#         <results>/simulations/{experiment}/{flow}/{chunk}.nc         some replicates
-#         <results>/simulations/{experiment}/{flow}.nc                 all replicates
-#         <results>/analysis/{experiment}/{run}.nc                     one simulation or flow, from its parts
+# writes  <results>/simulations/{experiment}/{run}/{chunk}.nc          some replicates of a simulation or flow
+#         <results>/simulations/{experiment}/{run}.nc                  all of them
+#         <results>/analysis/{experiment}/{run}.nc                     what they are reduced to
 #         <results>/analysis/{experiment}/comparison.nc                runs against each other and against references
 
 
 # A flow of one experiment may bear the name of another experiment's simulation: the flows' rules know experiment and
 # name together, as `solution`, and come first.
-ruleorder: solve_spin3 > simulate_spin3 > simulate_replicates
-ruleorder: gather_spin3 > gather_replicates
+ruleorder: solve_spin3 > simulate_spin3
 
 
 def spin3_solutions():
@@ -26,22 +24,25 @@ def spin3_run(wildcards):
     return [wildcards.experiment, wildcards.get("simulation", wildcards.get("run"))]
 
 
+def spin3_parts(wildcards):
+    """Return the replicates of each job of a simulation or flow."""
+    settings = spin3.run_settings(config, *spin3_run(wildcards))
+    return chunks(settings, config["replicates_per_job"])
+
+
 def spin3_chunks(wildcards):
-    """Return the chunks of one simulation or flow, in the order of their replicates."""
-    experiment, run = spin3_run(wildcards)
-    return spin3_chunks_of(experiment, run)
-
-
-def spin3_chunks_of(experiment, run):
-    """Return the chunks of a named run."""
-    parts = chunks(spin3.run_settings(config, experiment, run), config["replicates_per_job"])
-    return collect(f"<results>/simulations/{experiment}/{run}/{{chunk}}.nc", chunk=range(len(parts)))
+    """Return the chunks of a run, in the order of their replicates."""
+    return collect(
+        "<results>/simulations/{experiment}/{run}/{chunk}.nc",
+        experiment=wildcards.experiment,
+        run=wildcards.run,
+        chunk=range(len(spin3_parts(wildcards))),
+    )
 
 
 def spin3_replicates(wildcards):
     """Return the first replicate of a chunk and the one after its last."""
-    settings = spin3.run_settings(config, *spin3_run(wildcards))
-    part = chunks(settings, config["replicates_per_job"])[int(wildcards.chunk)]
+    part = spin3_parts(wildcards)[int(wildcards.chunk)]
     return [part.start, part.stop]
 
 
@@ -66,15 +67,17 @@ def spin3_analysis_parameters(wildcards):
 
 
 def spin3_comparison_runs(wildcards):
-    """Return the parts of the runs that the comparison of an experiment reads."""
-    names = spin3.comparison_runs(config, wildcards.experiment)
-    return [chunk for name in names for chunk in spin3_chunks_of(wildcards.experiment, name)]
+    """Return the runs that the comparison of an experiment reads."""
+    return collect(
+        "<results>/simulations/{experiment}/{run}.nc",
+        experiment=wildcards.experiment,
+        run=spin3.comparison_runs(config, wildcards.experiment),
+    )
 
 
 def spin3_comparison_names(wildcards):
-    """Return the name of the run that each of these files is a part of."""
-    names = spin3.comparison_runs(config, wildcards.experiment)
-    return [name for name in names for _ in spin3_chunks_of(wildcards.experiment, name)]
+    """Return their names."""
+    return spin3.comparison_runs(config, wildcards.experiment)
 
 
 def spin3_comparison_settings(wildcards):
@@ -130,35 +133,12 @@ rule solve_spin3:
         "../workflow_scripts/solve_spin3.py"
 
 
-rule gather_spin3:
-    """Join the replicates of one flow."""
-    input:
-        chunks=spin3_chunks,
-    output:
-        dataset="<results>/simulations/{solution}.nc",
-    log:
-        "<logs>/gather_spin3/{solution}.log",
-    benchmark:
-        "<benchmarks>/gather_spin3/{solution}.tsv"
-    wildcard_constraints:
-        solution=one_of(spin3_solutions()),
-    conda:
-        "../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        code=code("gather_replicates.py"),
-    script:
-        "../workflow_scripts/gather_replicates.py"
-
-
 rule analyse_spin3:
-    """Reduce one simulation or flow of the 3-spin to bands, slopes and the learnt function."""
+    """Join the replicates of one simulation or flow of the 3-spin; reduce them to bands, slopes and pictures."""
     input:
         chunks=spin3_chunks,
     output:
+        runs="<results>/simulations/{experiment}/{run}.nc",
         dataset="<results>/analysis/{experiment}/{run}.nc",
     log:
         "<logs>/analyse_spin3/{experiment}/{run}.log",

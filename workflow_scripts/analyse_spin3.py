@@ -199,6 +199,8 @@ if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
         runs = io.read_parts(list(snakemake.input.chunks))
         io.require(runs, snakemake.input.chunks[0], "loss", "weight", "coupling")
+        # As the chunks were stamped: how many there were must not show in a result.
+        io.write_dataset(runs, snakemake.output.runs)
         parameters, settings = io.parameters(runs), snakemake.params.settings
         dataset = stamp(
             analyse(runs, parameters, settings),
@@ -207,6 +209,6 @@ if __name__ == "__main__":
             rule=snakemake.rule,
             parameters={"simulation": parameters, "analyse": settings},
             seed=parameters["seed"],
-            inputs={f"runs/{n}": path for n, path in enumerate(snakemake.input.chunks)},
+            inputs={"runs": snakemake.output.runs},
         )
         io.write_dataset(dataset, snakemake.output.dataset)

@@ -86,11 +86,8 @@ def compare(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict) 
 
 if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
-        parts: dict[str, list[str]] = {}
-        for name, path in zip(snakemake.params.names, snakemake.input.runs, strict=True):
-            parts.setdefault(name, []).append(path)
-        paths = {name: files[0] for name, files in parts.items()}
-        runs = {name: io.read_parts(files) for name, files in parts.items()}
+        paths = dict(zip(snakemake.params.names, snakemake.input.runs, strict=True))
+        runs = {name: io.read_dataset(path) for name, path in paths.items()}
         for name, path in paths.items():
             io.require(runs[name], path, "loss", "neurons", "time")
         settings = snakemake.params.settings
@@ -102,6 +99,6 @@ if __name__ == "__main__":
             summary="SGD in the limit of small steps against the deterministic flow, and reference losses.",
             rule=snakemake.rule,
             parameters={"simulation": parameters, "comparison": settings},
-            inputs={f"{name}/{n}": path for name, files in parts.items() for n, path in enumerate(files)},
+            inputs=paths,
         )
         io.write_dataset(dataset, snakemake.output.dataset)

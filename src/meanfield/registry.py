@@ -21,16 +21,18 @@ METHODS = {
     "mf_homsgld": "meanfield.methods.mf_homsgld",
 }
 
-# Each entry is a function of (potentials, law, times, *, schedule, …the numbers of its configuration block).
+# Each entry is a function of (potentials or problem, law, times, *, schedule, …the numbers of its configuration block).
 SOLVERS = {
     "characteristics": "meanfield.limits.characteristics:solve_characteristics",
     "finite_volume": "meanfield.limits.finite_volume:solve_finite_volume",
+    "reduced_characteristics": "meanfield.limits.anisotropic:solve_reduced",
 }
 
 # Families of experiments by the kind of their problem; see meanfield.families.networks for what each module offers.
 FAMILIES = {
     "isotropic_gaussians": "meanfield.families.networks",
     "spherical_3spin": "meanfield.families.spin3",
+    "anisotropic_gaussians": "meanfield.families.networks",
 }
 
 

@@ -35,7 +35,7 @@ def run(**changes):
 
 def test_a_run_is_the_sequential_run_on_the_same_samples():
     runs = run(schedule={"coefficient": 0.5, "exponent": -0.25})
-    problem = make_problem({"dimension": 6, "separation": 0.5}, RAMP)
+    problem = make_problem({"kind": "isotropic_gaussians", "dimension": 6, "separation": 0.5}, RAMP)
     start = RadialLaw("gaussian", 0.8).sample(20, 6, 7, "test", 1)
     inputs, targets = problem.samples(7, "test", 1, 0, 200)
     steps = Schedule(0.5, -0.25).step_sizes(1e-3, 0, 200)

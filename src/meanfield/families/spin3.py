@@ -6,6 +6,8 @@ import numpy as np
 
 from meanfield import registry, words
 from meanfield.families.common import method_problems, record_iterations
+from meanfield.limits.schedule import Schedule
+from meanfield.methods.clocks import matched_step
 
 RESERVED = ("comparison",)
 # More than this many samples times units per gradient is surely a slip in a batch rule.
@@ -15,7 +17,7 @@ LARGEST_GRADIENT = 10**9
 def problems(config: dict, key: str, experiment: dict) -> list[str]:
     """Return one line per problem of an experiment that the schema cannot see."""
     found = []
-    sigmoid = experiment["problem"]["units"] == "sigmoid"
+    sigmoid = _sigmoid(experiment)
     for name in sorted(set(experiment["simulate"]) & set(experiment["solve"])):
         found.append(f"{key}: {name!r} is both under simulate and under solve; names must differ")
     for part in ("simulate", "solve"):
@@ -25,23 +27,31 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
     if sigmoid and "evaluate" not in experiment:
         found.append(f"{key}: key 'evaluate' is missing; the loss of sigmoid units needs test points")
     for name, settings in experiment["simulate"].items():
-        found += _simulation_problems(f"{key}.simulate.{name}", settings, sigmoid)
+        found += _simulation_problems(f"{key}.simulate.{name}", settings, experiment)
     for part in ("simulate", "solve"):
         for name, settings in experiment[part].items():
             found += _repeated(f"{key}.{part}.{name}.neurons", settings["neurons"])
-    if "comparison" in experiment:
+    if "comparison" in experiment and not found:
         found += _comparison_problems(f"{key}.comparison", experiment)
     return found
+
+
+def _sigmoid(experiment: dict) -> bool:
+    return experiment["problem"]["units"] == "sigmoid"
 
 
 def _repeated(key: str, values: list) -> list[str]:
     return [] if len(set(values)) == len(values) else [f"{key}: {words.show(values)} found; entries must differ"]
 
 
-def _simulation_problems(key: str, settings: dict, sigmoid: bool) -> list[str]:
+def _simulation_problems(key: str, settings: dict, experiment: dict) -> list[str]:
     found = method_problems(key, settings)
+    if ("step_size" in settings) == ("control_of" in settings):
+        found.append(f"{key}: exactly one of step_size, control_of needed")
+    elif "control_of" in settings:
+        found += _control_problems(key, settings, experiment)
     sampled = settings["gradient"] == "samples"
-    if sigmoid and not sampled:
+    if _sigmoid(experiment) and not sampled:
         found.append(f"{key}.gradient: {settings['gradient']!r} found; sigmoid units have 'samples' only")
     if sampled and "batch" not in settings:
         found.append(f"{key}: key 'batch' is missing; the gradient 'samples' needs it")
@@ -66,6 +76,19 @@ def _simulation_problems(key: str, settings: dict, sigmoid: bool) -> list[str]:
                 f"at most {LARGEST_GRADIENT}"
             )
     return found
+
+
+def _control_problems(key: str, settings: dict, experiment: dict) -> list[str]:
+    target, others = settings["control_of"], experiment["simulate"]
+    if target not in others:
+        return [words.unknown(f"{key}.control_of", target, others)]
+    if "step_size" not in others[target]:
+        return [f"{key}.control_of: {target!r} found, which is a control itself"]
+    if settings["method"] != "sgd":
+        return [f"{key}.method: {settings['method']!r} found; a control is run with sgd"]
+    if method_problems("", others[target]) or step_size(experiment, settings) is not None:
+        return []
+    return [f"{key}.control_of: {target!r} found, whose method {others[target]['method']} has no constant clock"]
 
 
 def _comparison_problems(key: str, experiment: dict) -> list[str]:
@@ -105,7 +128,7 @@ def _small_step_problems(key: str, experiment: dict, small: dict) -> list[str]:
             continue
         run = experiment["simulate"][name]
         found += _width_problems(f"{key}.simulations.{name}", run, small["neurons"])
-        end = run["step_size"] * run["iterations"]
+        end = step_size(experiment, run) * run["iterations"]
         if end < small["horizon"] * (1 - 1e-9):
             found.append(f"{key}.horizon: {small['horizon']} found, but {name} ends at t = {end:.6g}")
         if len(run.get("batch", {}).get("factors", [0])) > 1:
@@ -125,6 +148,15 @@ def datasets(experiment: dict) -> list[str]:
 
 
 # -- what decides the numbers of each job ---------------------------------------------------------------------------
+
+
+def step_size(experiment: dict, settings: dict) -> float | None:
+    """Return the step of a simulation: its own, or that of SGD with the clock of the one that it controls."""
+    if "step_size" in settings:
+        return settings["step_size"]
+    target = experiment["simulate"][settings["control_of"]]
+    method = registry.load(registry.METHODS, target["method"])
+    return matched_step(method, method.Hyperparameters(**target["hyperparameters"]), target["step_size"], Schedule())
 
 
 def batch_size(rule: dict, factor: float, neurons: int) -> int:
@@ -161,14 +193,18 @@ def _common(config: dict, experiment: str) -> dict:
 
 def simulation_parameters(config: dict, experiment: str, simulation: str) -> dict:
     """Return everything that decides the numbers of one simulation, and nothing else."""
-    settings = config["experiments"][experiment]["simulate"][simulation]
+    block = config["experiments"][experiment]
+    settings = block["simulate"][simulation]
     recorded = set(record_iterations(settings))
     if "quench" in settings:
         recorded.add(settings["iterations"] - settings["quench"]["iterations"])
     return {
         **_common(config, experiment),
         "simulation": simulation,
-        "settings": {key: settings[key] for key in ("method", "hyperparameters", "step_size", "gradient")},
+        "settings": {
+            **{key: settings[key] for key in ("method", "hyperparameters", "gradient")},
+            "step_size": step_size(block, settings),
+        },
         "cases": cases(settings),
         "iterations": sorted(recorded),
     }
@@ -187,7 +223,7 @@ def record_times(experiment: dict, name: str) -> list[float]:
     if small and small["flow"] == name:
         for simulation in small["simulations"]:
             run = experiment["simulate"][simulation]
-            times.update(k * run["step_size"] for k in record_iterations(run))
+            times.update(k * step_size(experiment, run) for k in record_iterations(run))
     if reference and reference["run"] == name:
         times.update(float(t) for t in reference["times"])
     kept = sorted(t for t in times if t <= horizon * (1 + 1e-9))

@@ -23,9 +23,10 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.kernels.activate import PIECEWISE_LINEAR, activate_smooth
 from meanfield.kernels.streams import fill_block
 
-_TILE = 64  # neurons whose noise is drawn at once
+_TILE = 256  # neurons whose noise is drawn at once
 _LOOK_AHEAD = 256  # samples drawn at once
 
 
@@ -94,31 +95,97 @@ class InnerLoop:
         return self.ratio * self.scope / step_size * ((1 - average) + average * left)
 
 
+# Rows of weights, over neurons; short loops over whole arrays, so that LLVM makes vectors of them.
+
+
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _add_rows(total, rows, factors, c):
+    # Four at a time: the sum is read and written a quarter as often.
+    r0, r1, r2, r3 = rows[c], rows[c + 1], rows[c + 2], rows[c + 3]
+    f0, f1, f2, f3 = factors[c], factors[c + 1], factors[c + 2], factors[c + 3]
+    for i in range(total.size):
+        total[i] += (f0 * r0[i] + f1 * r1[i]) + (f2 * r2[i] + f3 * r3[i])
+
+
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _add_row(row, values, factor):
+    for i in range(row.size):
+        row[i] += factor * values[i]
+
+
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _drift_row(row, fixed, push, factor, pull, keep):
+    for i in range(row.size):
+        row[i] = keep * row[i] + (factor * push[i] + pull * fixed[i])
+
+
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _free_row(row, push, factor, keep):
+    for i in range(row.size):
+        row[i] = keep * row[i] + factor * push[i]
+
+
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _predict(y, x, z):
+    z[:] = 0
+    whole = y.shape[0] - y.shape[0] % 4
+    for c in range(0, whole, 4):
+        _add_rows(z, y, x, c)
+    for c in range(whole, y.shape[0]):
+        _add_row(z, y[c], x[c])
+
+
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _piecewise_linear(z, value, slope, knots, slopes, intercepts):
+    for i in range(z.size):
+        n = 0
+        for knot in knots:
+            n += z[i] > knot
+        value[i] = intercepts[n] + slopes[n] * z[i]
+        slope[i] = slopes[n]
+
+
 @nb.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-def _move(y, anchor, mean, push, output_push, x, rates, noise, key, first):
-    # One inner step of one agent, all arrays (weight, neuron): y += push x - pull (y - anchor) - decay y + noise, and
-    # mean += weight y. Tiles of neurons, so that the noise stays in the first cache.
-    pull, decay, amplitude, weight = rates
+def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, activation, work, noise, key, numbers):
+    # The inner steps of one agent; all weights are arrays (weight, neuron), samples rows of shape (step, weight).
+    step, pull, decay, amplitude = rates[0], rates[1], rates[2], rates[3]
+    kind, knots, slopes, intercepts, parameters = activation
+    z, value, slope, jitter = work[0], work[1], work[2], work[3]
     rows, neurons = y.shape
+    keep = 1 - pull - decay
     sign = np.empty(_TILE, noise.dtype)
-    for start in range(0, neurons, _TILE):
-        stop = min(start + _TILE, neurons)
-        if amplitude > 0:
-            fill_block(noise, sign, key, first + start)
-        for c in range(rows):
-            row, fixed, average, z = y[c], anchor[c], mean[c], noise[c]
-            factor = x[c]
-            for i in range(start, stop):
-                row[i] += factor * push[i] - pull * (row[i] - fixed[i]) - decay * row[i]
-            if c == 0 and output_push.size:
-                for i in range(start, stop):
-                    row[i] += output_push[i]
+    for m in range(samples.shape[0]):
+        x, weight = samples[m], averaging[m]
+        _predict(y[extra // 2 :], x[extra // 2 :], z)  # the bias is a weight of the input one
+        if kind == PIECEWISE_LINEAR:
+            _piecewise_linear(z, value, slope, knots, slopes, intercepts)
+        else:
+            activate_smooth(z, value, slope, kind, parameters)
+        prediction = 0.0
+        for i in range(neurons):
+            prediction += value[i] * y[0, i] if extra else value[i]
+        factor = y.dtype.type(2 * step * (targets[m] - prediction / neurons))
+        for i in range(neurons):
+            slope[i] *= factor * y[0, i] if extra else factor
+            value[i] *= factor
+        tile = _TILE if amplitude > 0 else neurons
+        for start in range(0, neurons, tile):
+            stop = min(start + tile, neurons)
             if amplitude > 0:
-                for i in range(start, stop):
-                    row[i] += amplitude * z[i - start]
-            if weight > 0:
-                for i in range(start, stop):
-                    average[i] += weight * row[i]
+                fill_block(noise, sign, key, numbers[m] + start)
+            for c in range(rows):
+                row = y[c, start:stop]
+                output = extra > 0 and c == 0
+                push, along = (value, y.dtype.type(1)) if output else (slope, x[c])
+                if pull > 0:
+                    _drift_row(row, anchor[c, start:stop], push[start:stop], along, pull, keep)
+                else:
+                    _free_row(row, push[start:stop], along, keep)
+                if amplitude > 0:
+                    jitter[:_TILE] = noise[c]
+                    _add_row(row, jitter[: stop - start], amplitude)
+                if weight > 0:
+                    _add_row(mean[c, start:stop], row, weight)
 
 
 class InnerLoopRun:
@@ -146,8 +213,11 @@ class InnerLoopRun:
         self._y = self._x.copy()
         self._mean = np.empty_like(self._x[0])
         self._noise = np.zeros((-(-weights.shape[1] // 4) * 4, _TILE), np.float32)
+        self._work = (*np.zeros((3, len(weights)), weights.dtype), np.zeros(_TILE, weights.dtype))
+        kind, *tables = problem.activation.kernel_code()
+        self._activation = (kind, *(np.ascontiguousarray(table, weights.dtype) for table in tables))
         self._iteration = 0
-        self._first, self._inputs, self._targets = 0, np.empty((0, 0)), np.empty(0)
+        self._first, self._rows, self._targets = 0, np.empty((0, 0)), np.empty(0)
 
     @property
     def point(self) -> NDArray:
@@ -156,42 +226,38 @@ class InnerLoopRun:
 
     def advance(self, step_size: float) -> None:
         """Run one iteration with the given step size [1]."""
-        loop = self._loop
+        loop, dtype = self._loop, self._x.dtype
         scope = loop.scope_at(self._iteration)
         first = self._iteration * loop.steps
+        neurons = self._x.shape[2]
+        rates = np.array(
+            [step_size, step_size / scope, step_size * loop.regularisation,
+             math.sqrt(2 * step_size * loop.temperature)], dtype,
+        )  # fmt: skip
+        averaging = loop.averaging.astype(dtype)
+        samples, targets = self._samples(first * loop.agents, loop.steps * loop.agents)
         centre = self._x.mean(axis=0)
         for agent in range(loop.agents):
             x, y = self._x[agent], self._y[agent]
             if not loop.carried:
                 y[...] = x
-            self._mean[...] = loop.averaging[0] * x
-            for m in range(loop.steps):
-                self._inner_step(y, x, (first + m) * loop.agents + agent, step_size, scope, loop.averaging[m + 1])
+            self._mean[...] = averaging[0] * x
+            numbers = (np.arange(first, first + loop.steps) * loop.agents + agent) * neurons
+            _inner_steps(
+                y, x, self._mean, samples[agent :: loop.agents], targets[agent :: loop.agents], averaging[1:], rates,
+                self._problem.extra_columns, self._activation, self._work, self._noise, self._key, numbers,
+            )  # fmt: skip
             pull = 0.0 if math.isinf(scope) else loop.ratio * scope * loop.attraction
-            x -= loop.ratio * (x - self._mean) + pull * (x - centre)
+            x -= (loop.ratio * (x - self._mean) + pull * (x - centre)).astype(dtype)
         self._iteration += 1
 
-    def _inner_step(self, y: NDArray, x: NDArray, number: int, step_size: float, scope: float, weight: float) -> None:
-        sample, target = self._sample(number)
-        extra, activation, dtype = self._problem.extra_columns, self._problem.activation, y.dtype
-        row = np.zeros(len(y), dtype)
-        row[extra:] = sample
-        row[1:extra] = 1
-        z = row @ y
-        value = activation(z)
-        output = y[0] if extra else 1.0
-        move = 2 * step_size * (target - (output * value).mean())
-        push = (move * output * activation.derivative(z)).astype(dtype)
-        output_push = (move * value if extra else np.empty(0)).astype(dtype)
-        rates = np.array(
-            [step_size / scope, step_size * self._loop.regularisation,
-             math.sqrt(2 * step_size * self._loop.temperature), weight], dtype,
-        )  # fmt: skip
-        _move(y, x, self._mean, push, output_push, row, rates, self._noise, self._key, number * y.shape[1])
-
-    def _sample(self, number: int) -> tuple[NDArray, float]:
-        if not self._first <= number < self._first + len(self._targets):
-            self._first = number
-            ahead = _LOOK_AHEAD * self._loop.agents
-            self._inputs, self._targets = self._problem.samples(*self._names, number, ahead)
-        return self._inputs[number - self._first], self._targets[number - self._first]
+    def _samples(self, first: int, count: int) -> tuple[NDArray, NDArray]:
+        # Rows of the samples with what multiplies each weight: nothing for the output weight, one for the bias.
+        if not self._first <= first <= self._first + len(self._targets) - count:
+            self._first = first
+            inputs, self._targets = self._problem.samples(*self._names, first, max(count, _LOOK_AHEAD))
+            extra = self._problem.extra_columns
+            self._rows = np.ones((len(inputs), self._x.shape[1]), self._x.dtype)
+            self._rows[:, extra:] = inputs
+        place = first - self._first
+        return self._rows[place : place + count], self._targets[place : place + count]

@@ -19,7 +19,6 @@ Arrays in, arrays out; no files.
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -132,9 +131,7 @@ class ReducedPotentials:
             s = np.hypot(tau * theta[2], theta[3])
             mean = self._activation.gaussian_mean(s, theta[1])
             slopes = np.ascontiguousarray(self._activation.slope_hermite(s, highest + 1, theta[1]))
-            risk += separable.add_variation(
-                label, tau, theta, mass, mean, slopes, order, split, weight, sums, gradient
-            )
+            risk += separable.add_variation(label, tau, theta, mass, mean, slopes, order, split, weight, sums, gradient)
         return -2 * gradient, risk
 
     def risk(self, theta: Floats, mass: Floats) -> float:

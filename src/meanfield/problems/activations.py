@@ -229,9 +229,7 @@ class PiecewiseLinear:
         integrated here by Gauss-Legendre quadrature in the angle arcsin c. Accurate to about 1e-12 for
         \|c\| <= 0.9 and to 1e-6 up to \|c\| = 1 at the default order.
         """
-        s1, s2, c, bias1, bias2 = np.broadcast_arrays(
-            *(np.asarray(a, dtype=float) for a in (s1, s2, c, bias1, bias2))
-        )
+        s1, s2, c, bias1, bias2 = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (s1, s2, c, bias1, bias2)))
         s1, s2 = np.maximum(s1, _TINY), np.maximum(s2, _TINY)
         h1, h2 = self.hermite(s1, 1, bias1), self.hermite(s2, 1, bias2)
         out = h1[0] * h2[0] + c * h1[1] * h2[1]
@@ -393,9 +391,7 @@ class Smooth:
         bias2: ArrayLike = 0.0,
     ) -> Floats:
         """Return E[sigma(s1 G1 + b1) sigma(s2 G2 + b2)] for normals of correlation c, by product quadrature."""
-        s1, s2, c, bias1, bias2 = np.broadcast_arrays(
-            *(np.asarray(a, dtype=float) for a in (s1, s2, c, bias1, bias2))
-        )
+        s1, s2, c, bias1, bias2 = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (s1, s2, c, bias1, bias2)))
         nodes, weights = gaussian_rule(order)
         out = np.zeros(s1.shape)
         other = np.sqrt(np.maximum(1 - c * c, 0))

@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 _ORDERS = (8, 16, 32, 64, 128)
 _RISK_TOLERANCE = 1e-8
 LABELS = (1.0, -1.0)
+# Names of the reduced variables a, b, r1 and r2.
+REDUCED = ("output_weight", "bias", "informative_norm", "other_norm")
 
 
 def pack(output_weights: NDArray, biases: NDArray, weights: NDArray) -> NDArray:
@@ -94,6 +96,7 @@ class AnisotropicGaussians:
     informative: int
     separation: float
     activation: Activation
+    extra_columns = 2  # of the weights, before those of the inputs: output weight and bias
 
     def __post_init__(self):
         if not 1 <= self.informative <= self.dimension:
@@ -139,6 +142,11 @@ class AnisotropicGaussians:
         slope = outer * a * self.activation.derivative(z)
         return pack(outer * value, slope, np.outer(slope, x))
 
+    def sample_loss(self, weights: Floats, x: Floats, y: float) -> float:
+        """Return the squared error at one sample [1]."""
+        a, b, w = unpack(weights)
+        return float((y - (a * self.activation(w @ x + b)).mean()) ** 2)
+
     def block_state(self, weights: NDArray, momentum: Momentum = SGD) -> PackedState:
         """Return the compiled state of an optimiser, plain SGD if none is given, that starts from packed weights."""
         a, b, w = unpack(weights)
@@ -157,6 +165,10 @@ class AnisotropicGaussians:
         a, b, w = unpack(np.asarray(weights, dtype=float))
         s = self.informative
         return np.array([a, b, np.linalg.norm(w[:, :s], axis=1), np.linalg.norm(w[:, s:], axis=1)])
+
+    def observables(self, weights: Floats) -> dict[str, Floats]:
+        """Return what is recorded of each neuron: its reduced variables, each shape (neuron,) [1]."""
+        return dict(zip(REDUCED, self.reduced(weights), strict=True))
 
     # -- population quantities ----------------------------------------------------------------------------------
 
