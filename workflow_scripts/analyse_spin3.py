@@ -24,9 +24,9 @@ def bands(name: str, dims: str, values: np.ndarray, long_name: str, *, logarithm
     kind = "geometric mean" if logarithmic else "mean"
     return {
         f"{name}_mean": io.variable(dims, found.mean, f"{long_name}, {kind} over replicates"),
-        f"{name}_low": io.variable(dims, found.low, f"lower end of the 95 % interval of the {kind} of the {long_name}"),
-        f"{name}_high": io.variable(dims, found.high, f"upper end of the 95 % interval of the {kind} of the {long_name}"),
-    }  # fmt: skip
+        f"{name}_low": io.variable(dims, found.low, f"{long_name}, lower end of the 95 % interval of the {kind}"),
+        f"{name}_high": io.variable(dims, found.high, f"{long_name}, upper end of the 95 % interval of the {kind}"),
+    }
 
 
 def width_slopes(runs: xr.Dataset, fit_from: int) -> dict:
@@ -51,7 +51,7 @@ def width_slopes(runs: xr.Dataset, fit_from: int) -> dict:
         **bands("slope", "slope_factor record", each, text, logarithmic=False),
         "final_slope_each": io.variable("replicate slope_factor", each[:, :, -1], f"{text}, at the end"),
         **bands("final_slope", "slope_factor", each[:, :, -1], f"{text}, at the end", logarithmic=False),
-        **bands("local_slope", "slope_factor gap", local, "slope between neighbouring widths at the end", logarithmic=False),
+        **bands("local_slope", "slope_factor gap", local, "slope between neighbouring widths", logarithmic=False),
         "gap_from": io.variable("gap", sorted_widths[:-1], "narrower width of the pair"),
         "gap_to": io.variable("gap", sorted_widths[1:], "wider width of the pair"),
         "slope_factor": io.variable("slope_factor", factors, "factor of the batch rule that the slope belongs to"),

@@ -70,6 +70,7 @@ def reference(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict
         "reference_inside": v(
             "reference", ((least <= expected) & (expected <= largest)).astype(np.int8), "1 if inside our spread"
         ),
+        "reference_neurons": v("", settings["neurons"], "width of the network"),
         "reference_time": v("reference", settings["times"], "mean-field time of the reference value"),
     }
 

@@ -21,7 +21,7 @@ def labelled(runs: SphereRuns) -> xr.Dataset:
             "loss": v("replicate case record", runs.loss, "population loss, half the mean squared error"),
             "loss_error": v("replicate case record", runs.loss_error, "standard error of the loss, 0 where exact"),
             "weight": v("replicate unit parameter", runs.units, "parameters of the units at the end"),
-            "radius_error": v("replicate case", runs.radius_error, "largest relative distance of a centre from the sphere"),
+            "radius_error": v("replicate case", runs.radius_error, "largest relative distance from the sphere"),
             "coupling": v("replicate coordinate coordinate_q coordinate_r", runs.couplings, "coupling of the target"),
             "mean_square": v("replicate", runs.mean_square, "mean square of the target"),
         },

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 import numpy as np
 
 from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import stream_key
 from meanfield.limits.characteristics import solve_characteristics
+from meanfield.limits.particle_flow import FLOWS, flow_code
 from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
+from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3
 
 
 def compile_kernels(precisions: Iterable[str]) -> list[str]:
@@ -38,6 +41,8 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
         done.append(f"block SGD, {precision}")
     problem.risk(np.concatenate([weights, weights[:1]]))
     done.append("population risk")
+    _compile_sphere()
+    done.append("3-spin: batches and flows")
     times = np.array([0.0, 1e-3])
     law = RadialLaw("gaussian", 0.8)
     solve_characteristics(
@@ -45,6 +50,16 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
     )
     done.append("distributional dynamics")
     return done
+
+
+def _compile_sphere() -> None:
+    for unit in (GaussianUnits(3, 1.0), SigmoidUnits(3)):
+        target = Spin3.random(3, 0, "warm-up", 0)
+        state = target.state(unit, target.initial_units(unit, 4, 0, "warm-up", 0))
+        state.advance_stream(1, Recurrence(1e-3), key=stream_key(0, "warm-up", 0), batch=2)
+        if isinstance(unit, GaussianUnits):
+            for flow in FLOWS:
+                state.advance_flow(1, Recurrence(1e-3), flow_code(target, unit, flow))
 
 
 if __name__ == "__main__":

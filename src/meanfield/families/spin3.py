@@ -68,13 +68,14 @@ def _simulation_problems(key: str, settings: dict, experiment: dict) -> list[str
             "fewer are needed"
         )
         return found
-    for case in cases(settings):
-        largest = max(batch for _, batch in case["phases"])
-        if largest * case["neurons"] > LARGEST_GRADIENT:
-            found.append(
-                f"{key}: a gradient of {largest} samples with {case['neurons']} neurons found; their product must be "
-                f"at most {LARGEST_GRADIENT}"
-            )
+    size, batch, neurons = max(
+        (batch * case["neurons"], batch, case["neurons"]) for case in cases(settings) for _, batch in case["phases"]
+    )
+    if size > LARGEST_GRADIENT:
+        found.append(
+            f"{key}: a gradient of {batch} samples with {neurons} neurons found; their product must be at most "
+            f"{LARGEST_GRADIENT}"
+        )
     return found
 
 
