@@ -159,6 +159,6 @@ def draw_spin3(place: Figure | SubFigure, full: Sequence[xr.Dataset], stochastic
     for axis, runs in zip(axes, (full, stochastic), strict=True):
         if runs:
             optimiser_curves(axis, runs)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=5.5)
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=5.5)
     axes[1].set_ylabel("")
     return axes
