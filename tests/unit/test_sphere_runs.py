@@ -120,6 +120,27 @@ def test_full_gradients_are_n_times_the_differences_of_the_energy(gradient):
     assert abs(found - expected) < 1e-6 * abs(expected)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_full_gradients_of_agents_are_those_of_the_reference(sign):
+    problem, unit, start = setting()
+    oracle = SphereOracle(problem, unit, "batch_free" if sign > 0 else "batch_free_printed", 1, *NAMES)
+    agents = np.stack([start, start[::-1], problem.initial_units(unit, 12, 3, "other", 0)])
+    for a in range(3):
+        expected, energy = reference.flow_gradient(
+            agents[a], problem.target, problem.gradient,
+            lambda s: unit.amplitude * np.exp(sign * unit.alpha * s - unit.alpha * 5),
+            lambda s: sign * unit.alpha * unit.amplitude * np.exp(sign * unit.alpha * s - unit.alpha * 5),
+        )  # fmt: skip
+        np.testing.assert_allclose(oracle.gradient(agents)[a], expected, rtol=0, atol=1e-11)
+        assert oracle.loss(agents)[a, 0, 0] == pytest.approx(energy, rel=1e-12)
+    population = SphereOracle(problem, unit, "population", 1, *NAMES)
+    expected, _ = reference.flow_gradient(
+        start, lambda z: problem.smoothed_target(unit, z), lambda z: problem.smoothed_gradient(unit, z),
+        unit.pair_average, lambda s: unit.pair_average(s, 1),
+    )  # fmt: skip
+    np.testing.assert_allclose(population.gradient(start), expected, rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("gradient", ["samples", "population"])
 def test_units_do_not_depend_on_where_the_run_is_looked_at(name, gradient):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from meanfield.kernels.sphere import EXPONENTIAL, Recurrence
+from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.particle_flow import flow_code
 from meanfield.methods.oracle import stream_normals
@@ -60,6 +60,7 @@ class SphereOracle:
         self._problem, self._unit, self.batch = problem, unit, batch
         self._constrained = isinstance(unit, GaussianUnits)
         self._flow = None if gradient == SAMPLES else flow_code(problem, unit, gradient)
+        self._state = None
         self._key = stream_key(root, experiment, replicate)
         self._noise_key = stream_key(root, experiment, replicate, INJECTED_NOISE)
         self._first, self._inputs, self._targets = 0, np.empty((0, problem.dimension)), np.empty(0)
@@ -132,22 +133,16 @@ class SphereOracle:
         return value, value * (1 - value)
 
     def _flow_terms(self, point: Floats) -> tuple[Floats, Floats]:
-        kind, rate, offset, amplitude, (scale, shift), values, slopes, quadratic, linear = self._flow
-        centers, c = point[..., :-1], point[..., -1]
-        count = point.shape[-2]
-        product = centers @ np.swapaxes(centers, -1, -2)
-        if kind == EXPONENTIAL:
-            pair = amplitude * np.exp(rate * product - offset)
-            pair_slope = rate * pair
-        else:
-            t = scale * product + shift
-            pair, pair_slope = np.polyval(values, t), np.polyval(slopes, t)
-        force = np.einsum("pqr,...iq,...ir->...ip", quadratic, centers, centers, optimize=True) + linear
-        potential = np.sum(centers * (force + 2 * linear), axis=-1) / 3
-        pull = np.einsum("...ij,...j->...i", pair, c) / count
-        drag = (pair_slope * c[..., None, :]) @ centers / count
-        gradient = np.concatenate([-c[..., None] * (force - drag), (pull - potential)[..., None]], axis=-1)
-        return self._tangent(gradient, point), np.sum(c * (pull / 2 - potential), axis=-1) / count
+        # One agent after the other, by the compiled right-hand side.
+        agents = point.reshape(-1, *point.shape[-2:])
+        if self._state is None:
+            self._state = self._problem.state(self._unit, agents[0])
+        gradient, energy = np.empty_like(agents), np.empty(len(agents))
+        for a, units in enumerate(agents):
+            self._state.set_units(units)
+            velocity, energy[a] = self._state.flow_velocity(self._flow)
+            gradient[a] = -velocity
+        return gradient.reshape(point.shape), energy.reshape(point.shape[:-2])
 
     def _tangent(self, gradient: Floats, point: Floats) -> Floats:
         if self._constrained:
