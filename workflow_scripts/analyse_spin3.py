@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.intervals import mean_interval
+from meanfield.analysis.intervals import log_interval, mean_interval
 from meanfield.analysis.slices import great_circles, sphere_map
-from meanfield.analysis.slopes import log_interval, log_slopes
+from meanfield.analysis.slopes import replicate_slopes
 from meanfield.logs import logged_to
 from meanfield.problems.spin3 import Spin3
 from meanfield.provenance import stamp
@@ -41,10 +41,10 @@ def width_slopes(runs: xr.Dataset, fit_from: int) -> dict:
         chosen = chosen[np.argsort(neurons[chosen])]
         fitted = chosen[neurons[chosen] >= fit_from]
         for record in range(loss.shape[2]):
-            each[:, k, record] = log_slopes(neurons[fitted], loss[:, fitted, record])
+            each[:, k, record] = replicate_slopes(neurons[fitted], loss[:, fitted, record])
         for gap in range(gaps):
             pair = chosen[gap : gap + 2]
-            local[:, k, gap] = log_slopes(neurons[pair], loss[:, pair, -1])
+            local[:, k, gap] = replicate_slopes(neurons[pair], loss[:, pair, -1])
     text = f"slope of log loss against log width, from width {fit_from} on"
     sorted_widths = np.unique(neurons)
     return {
@@ -64,7 +64,7 @@ def batch_slopes(runs: xr.Dataset) -> dict:
         return {}
     loss, neurons, batch = runs["loss"].values[..., -1], runs["neurons"].values, runs["batch"].values
     widths = np.unique(neurons)
-    each = np.array([log_slopes(batch[neurons == n], loss[:, neurons == n]) for n in widths]).T
+    each = np.array([replicate_slopes(batch[neurons == n], loss[:, neurons == n]) for n in widths]).T
     text = "slope of log final loss against log batch"
     return {
         "batch_slope_each": io.variable("replicate width", each, text),

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.intervals import mean_interval
-from meanfield.analysis.slopes import log_interval, log_slopes
+from meanfield.analysis.intervals import log_interval, mean_interval
+from meanfield.analysis.slopes import replicate_slopes
 from meanfield.analysis.solutions import records_at
 from meanfield.logs import logged_to
 from meanfield.provenance import stamp
@@ -38,7 +38,7 @@ def small_steps(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: di
         at = records_at(flow, time[upto], paths[settings["flow"]])
         loss, exact = (one_width(run, settings["neurons"])[:count] for run in (runs[name], flow))
         distance[:, n] = np.abs(loss[:, upto] - exact[:, at]).max(axis=1) / loss[:, 0]
-    band, slopes = log_interval(distance), log_slopes(steps, distance)
+    band, slopes = log_interval(distance), replicate_slopes(steps, distance)
     slope = mean_interval(slopes)
     text = "largest difference of the losses of SGD and of the flow, by the initial loss"
     return {

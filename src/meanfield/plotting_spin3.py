@@ -132,7 +132,7 @@ def _rank(run: xr.Dataset) -> tuple[int, str]:
 
 def is_control(run: xr.Dataset) -> bool:
     """Tell whether a run is SGD in the clock of another optimiser."""
-    return plotting.parameters(run)["simulation"].endswith("control")
+    return "control_of" in settings(run)
 
 
 def optimiser_label(run: xr.Dataset) -> str:

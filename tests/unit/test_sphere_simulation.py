@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from meanfield.analysis.intervals import log_interval
 from meanfield.analysis.slices import great_circles, sphere_map
-from meanfield.analysis.slopes import log_interval, log_slopes
+from meanfield.analysis.slopes import replicate_slopes
 from meanfield.errors import DivergenceError
 from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import stream_key
@@ -118,12 +119,12 @@ def test_flows_start_where_simulations_do_and_keep_their_records():
 def test_slopes_of_powers_are_their_exponents():
     x = np.array([16.0, 32.0, 64.0])
     values = np.array([3 * x**-1.5, 0.1 * x**-1.0])
-    np.testing.assert_allclose(log_slopes(x, values), [-1.5, -1.0], rtol=1e-12)
+    np.testing.assert_allclose(replicate_slopes(x, values), [-1.5, -1.0], rtol=1e-12)
     # Points (1, 1), (2, 2), (4, 2): by hand, slope of log2: (0, 0), (1, 1), (2, 1): 1/2.
-    assert log_slopes([1, 2, 4], [[1, 2, 2]])[0] == pytest.approx(0.5, rel=1e-12)
-    assert np.isnan(log_slopes(x, [[1.0, 0.0, 1.0], [1.0, np.nan, 1.0]])).all()
-    assert np.isnan(log_slopes([3.0], [[1.0]])).all()
-    assert np.isnan(log_slopes([3.0, 3.0], [[1.0, 2.0]])).all()
+    assert replicate_slopes([1, 2, 4], [[1, 2, 2]])[0] == pytest.approx(0.5, rel=1e-12)
+    assert np.isnan(replicate_slopes(x, [[1.0, 0.0, 1.0], [1.0, np.nan, 1.0]])).all()
+    assert np.isnan(replicate_slopes([3.0], [[1.0]])).all()
+    assert np.isnan(replicate_slopes([3.0, 3.0], [[1.0, 2.0]])).all()
 
 
 def test_geometric_means_and_their_intervals():

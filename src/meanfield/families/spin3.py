@@ -205,6 +205,7 @@ def simulation_parameters(config: dict, experiment: str, simulation: str) -> dic
         "settings": {
             **{key: settings[key] for key in ("method", "hyperparameters", "gradient")},
             "step_size": step_size(block, settings),
+            **({"control_of": settings["control_of"]} if "control_of" in settings else {}),
         },
         "cases": cases(settings),
         "iterations": sorted(recorded),
