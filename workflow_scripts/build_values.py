@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Axes that name things; a variable on these alone is a small table and is kept whole.
 NAMES = (
     "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "case", "slope_factor", "gap",
-    "width", "step", "reference",
+    "width", "step", "reference", "pair", "level",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rule compare_spin3: SGD in the limit of small steps against the flow, and a flow against reference losses."""
+"""Rule compare_spin3: SGD in small steps against its flow, a flow against reference losses, optimisers by speed."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ import xarray as xr
 
 from meanfield import io
 from meanfield.analysis.intervals import log_interval, mean_interval
-from meanfield.analysis.slopes import replicate_slopes
+from meanfield.analysis.slopes import first_crossings, replicate_slopes
 from meanfield.analysis.solutions import records_at
 from meanfield.logs import logged_to
 from meanfield.provenance import stamp
@@ -75,6 +75,35 @@ def reference(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict
     }
 
 
+def speed(runs: dict[str, xr.Dataset], settings: dict) -> dict:
+    """Return how many times fewer gradients one optimiser needs than another, at several levels of the loss."""
+    v = io.variable
+    names, levels = sorted(settings["pairs"]), settings["levels"]
+    pairs = [settings["pairs"][name] for name in names]
+    count = min(runs[run].sizes["replicate"] for pair in pairs for run in pair.values())
+    spent = {
+        run: np.array([gradients(runs[run], level)[:count] for level in levels])
+        for run in {run for pair in pairs for run in pair.values()}
+    }
+    ratio = np.array([spent[pair["against"]] / spent[pair["run"]] for pair in pairs])
+    band = log_interval(np.moveaxis(ratio, -1, 0))
+    text = "gradient evaluations of the other run by those of this one, to a share of the initial loss"
+    return {
+        "speed_up_each": v("pair level replicate", ratio, f"{text}; nan where either does not get there"),
+        "speed_up_mean": v("pair level", band.mean, f"{text}, geometric mean over replicates"),
+        "speed_up_low": v("pair level", band.low, "lower end of its 95 % interval"),
+        "speed_up_high": v("pair level", band.high, "upper end of its 95 % interval"),
+        "pair": v("pair", np.array(names, dtype=str), "name of the pair"),
+        "level": v("level", levels, "share of the initial loss"),
+    }
+
+
+def gradients(run: xr.Dataset, level: float) -> np.ndarray:
+    """Return the gradient evaluations after which the loss of the first case is this share of the initial one."""
+    loss = run["loss"].values[:, 0]
+    return first_crossings(run["evaluation"].values, loss, level * loss[:, 0])
+
+
 def compare(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict) -> xr.Dataset:
     """Return what the block `comparison` of an experiment asks for."""
     found = {}
@@ -82,6 +111,8 @@ def compare(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict) 
         found |= small_steps(runs, paths, settings["small_steps"])
     if "reference" in settings:
         found |= reference(runs, paths, settings["reference"])
+    if "speed" in settings:
+        found |= speed(runs, settings["speed"])
     return xr.Dataset(found)
 
 
@@ -97,7 +128,7 @@ if __name__ == "__main__":
         dataset = stamp(
             compare(runs, paths, settings),
             title=f"Comparisons of {experiment}",
-            summary="SGD in the limit of small steps against the deterministic flow, and reference losses.",
+            summary="SGD in the limit of small steps against the flow, reference losses, and the speed of optimisers.",
             rule=snakemake.rule,
             parameters={"simulation": parameters, "comparison": settings},
             inputs=paths,

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from meanfield import plotting, registry
 
@@ -65,6 +66,12 @@ def loss_axes(axis: Axes) -> None:
     plotting.short_log(axis.xaxis)
 
 
+def room_below(axis: Axes, share: float) -> None:
+    """Extend a logarithmic vertical axis downwards, so that a legend fits into the lowest share of the panel."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(low * (low / high) ** (share / (1 - share)), high)
+
+
 def circle(axis: Axes, runs: Sequence[tuple[str, xr.Dataset]], chosen: Sequence[int], which: int = 0) -> None:
     """Draw the target along a great circle, and networks: a colour for each run, a line for each width."""
     first = runs[0][1]
@@ -84,8 +91,8 @@ def circle(axis: Axes, runs: Sequence[tuple[str, xr.Dataset]], chosen: Sequence[
 def sphere_maps(axes: Sequence[Axes], dataset: xr.Dataset, values: Iterable[np.ndarray]) -> tuple:
     """Draw functions on a two-sphere as level sets in common levels; return the last one's for a colour bar."""
     polar, azimuth = dataset["polar"].values / np.pi, dataset["azimuth"].values / np.pi
-    bound = float(np.abs(dataset["map_target"]).max()) * 1.02
-    levels = np.linspace(-bound, bound, 13)
+    bound = float(np.abs(dataset["map_target"]).max())
+    levels = MaxNLocator(12, symmetric=True).tick_values(-bound, bound)
     drawn = None
     for axis, one in zip(axes, values, strict=True):
         one = np.ma.masked_invalid(np.asarray(one))

@@ -165,6 +165,19 @@ def test_comparisons_by_hand(runs, flow):
     assert "step_size" not in only
 
 
+def test_speed_is_the_ratio_of_gradients(runs):
+    # Records 0, 25 and 50, 250 and 500 iterations: the coarse run needs a tenth of the gradients, up to noise.
+    pairs = {"ours": {"run": "coarse", "against": "fine"}, "none": {"run": "coarse", "against": "coarse"}}
+    found = load("compare_spin3").compare(runs, {}, {"speed": {"levels": [0.95, 1e-9], "pairs": pairs}})
+    assert found["pair"].values.tolist() == ["none", "ours"]
+    each = found["speed_up_each"].values
+    assert each.shape == (2, 2, 3)
+    assert each[0, 0] == pytest.approx(np.ones(3))
+    assert np.isnan(each[:, 1]).all()
+    assert each[1, 0] == pytest.approx(10 * np.ones(3), rel=0.35)
+    assert found["speed_up_mean"].values[1, 0] == pytest.approx(np.exp(np.log(each[1, 0]).mean()))
+
+
 def test_figures_draw_what_there_is(runs, flow):
     from matplotlib import pyplot as plt
 

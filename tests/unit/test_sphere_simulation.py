@@ -5,7 +5,7 @@ import pytest
 
 from meanfield.analysis.intervals import log_interval
 from meanfield.analysis.slices import great_circles, sphere_map
-from meanfield.analysis.slopes import replicate_slopes
+from meanfield.analysis.slopes import first_crossings, replicate_slopes
 from meanfield.errors import DivergenceError
 from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import stream_key
@@ -133,6 +133,13 @@ def test_geometric_means_and_their_intervals():
     # t quantile with one degree of freedom, 12.706; standard error of the log: log(4)/2.
     assert found.high[0] == pytest.approx(2 * np.exp(12.7062047 * np.log(4) / 2), rel=1e-6)
     assert np.isnan(log_interval(np.array([[1.0], [0.0]])).mean).all()
+
+
+def test_first_crossings_are_interpolated_in_logarithms():
+    x = np.array([0.0, 1.0, 4.0, 16.0])
+    values = np.array([[8.0, 4.0, 1.0, 0.1], [8.0, 8.0, 8.0, 8.0], [8.0, 1.0, 4.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    # From 4 at x = 1 to 1 at x = 4: 2 half way in the logarithm, at x = 2; the third is there at its first record.
+    np.testing.assert_allclose(first_crossings(x, values, np.array([2.0, 2.0, 2.0, 2.0])), [2.0, np.nan, 1.0, 0.0])
 
 
 @pytest.mark.parametrize("dimension", [2, 3, 5])

@@ -100,6 +100,10 @@ def test_valid_blocks_pass():
         ({"comparison__reference__losses": [0.5]}, "2 times but 1 losses found"),
         ({"comparison__reference__times": [1.0, 30.0]}, "times: 30.0 found, but the solution ends at t = 10.0"),
         ({"comparison__reference__run": "sgd"}, "reference.run: 'sgd' found"),
+        (
+            {"comparison__speed": {"levels": [0.1], "pairs": {"a": {"run": "sgd", "against": "gd"}}}},
+            "comparison.speed.pairs.a.against: 'gd' found",
+        ),
         ({"problem__normalised": None}, "experiments.test.problem: key 'normalised' is missing"),
         ({"problem__units": "gausian_kernel"}, "did you mean 'gaussian_kernel'"),
     ],

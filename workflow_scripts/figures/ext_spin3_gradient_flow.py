@@ -62,7 +62,7 @@ def _energy(axis: Axes, flow: xr.Dataset) -> None:
     axis.set_xlim(0.01, float(time[-1]))
     axis.set_xlabel("mean-field time $t$")
     axis.set_ylabel("objective (lines),\nbalance error (dots)")
-    axis.legend(loc="lower left", fontsize=5.5, ncols=2)
+    axis.legend(loc="center left", bbox_to_anchor=(0, 0.68), fontsize=5.5, ncols=2)
 
 
 def _small_steps(axis: Axes, comparison: xr.Dataset) -> None:
@@ -122,6 +122,7 @@ def _widths(axis: Axes, runs: list[tuple[str, xr.Dataset]]) -> None:
     plotting.short_log(axis.yaxis)
     axis.set_xlabel("width $n$")
     axis.set_ylabel(r"final loss $\ell$")
+    spin3.room_below(axis, 0.32)
     axis.legend(loc="lower left", fontsize=6)
 
 
@@ -153,6 +154,7 @@ def _batches(axis: Axes, run: xr.Dataset) -> None:
     plotting.short_log(axis.xaxis)
     axis.set_xlabel("samples of a gradient $P$")
     axis.set_ylabel(r"final loss $\ell$")
+    spin3.room_below(axis, 0.32)
     axis.legend(loc="lower left", fontsize=6)
 
 
@@ -185,7 +187,7 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
         _energy(axes[0, 1], right)
     if comparison is not None and "step_size" in comparison:
         _small_steps(axes[0, 2], comparison)
-    names = {"batch-free flow": "batch_free", "population flow": "population"}
+    names = {"batch-free": "batch_free", "population": "population"}
     labelled = [(name, flows[key]) for name, key in names.items() if key in flows]
     labelled += [("SGD", one) for one in kernel if "batch_slope_mean" not in one]
     if labelled:

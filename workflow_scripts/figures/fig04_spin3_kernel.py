@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def draw(fresh: xr.Dataset, reused: xr.Dataset) -> Figure:
     """Return the figure: losses over time for both, the learnt function on a great circle and on a two-sphere."""
-    figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.5, columns=2), height_ratios=(1.15, 1))
+    figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.9, columns=2), height_ratios=(1.1, 1))
     (loss_fresh, loss_reused, circle), maps = axes
     spin3.loss_curves(loss_fresh, fresh)
     spin3.loss_curves(loss_reused, reused)
@@ -34,7 +34,7 @@ def draw(fresh: xr.Dataset, reused: xr.Dataset) -> Figure:
     if "map_target" in fresh:
         case = [dataset["map_network"][spin3.case_of(dataset, middle)].values for _, dataset in runs]
         drawn = spin3.sphere_maps(maps, fresh, [fresh["map_target"].values, *case])
-        figure.colorbar(drawn, ax=list(maps), shrink=0.9, aspect=18, label="$f$, $f_n$", format="%.0f")
+        figure.colorbar(drawn, ax=list(maps), location="bottom", shrink=0.4, aspect=40, label="$f$, $f_n$")
     else:
         for axis in maps:
             axis.set_axis_off()

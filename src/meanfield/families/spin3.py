@@ -96,6 +96,10 @@ def _comparison_problems(key: str, experiment: dict) -> list[str]:
     comparison = experiment["comparison"]
     small, reference = comparison.get("small_steps"), comparison.get("reference")
     found = []
+    for name, pair in comparison.get("speed", {}).get("pairs", {}).items():
+        for part, run in sorted(pair.items()):
+            if run not in experiment["simulate"]:
+                found.append(words.unknown(f"{key}.speed.pairs.{name}.{part}", run, experiment["simulate"]))
     if small:
         found += _small_step_problems(f"{key}.small_steps", experiment, small)
     if reference:
@@ -270,7 +274,9 @@ def comparison_runs(config: dict, experiment: str) -> list[str]:
     comparison = config["experiments"][experiment]["comparison"]
     small, reference = comparison.get("small_steps"), comparison.get("reference")
     names = [small["flow"], *small["simulations"]] if small else []
-    return list(dict.fromkeys([*names, *([reference["run"]] if reference else [])]))
+    names += [reference["run"]] if reference else []
+    names += [run for pair in comparison.get("speed", {}).get("pairs", {}).values() for run in sorted(pair.values())]
+    return list(dict.fromkeys(names))
 
 
 def job_modules(config: dict, experiment: str, simulation: str) -> tuple[str, ...]:
