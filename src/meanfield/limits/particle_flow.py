@@ -108,8 +108,8 @@ def solve_flow(
         Local error allowed per step, as a root mean square over all numbers, each relative to the larger of 1 and
         its size.
     divergence_factor : float
-        The flow counts as blown up once its loss exceeds this many times the initial loss; so it does when steps
-        become too small for rounding.
+        The flow with the printed sign counts as blown up once its loss exceeds this many times the initial loss, or its
+        steps become too small for rounding. The others cannot blow up: their objectives are squared norms.
 
     Returns
     -------
@@ -136,7 +136,13 @@ def solve_flow(
 
     records = np.full((len(time), len(units.ravel()) + 1), np.nan)
     records[0] = np.append(units, 0.0)
-    bound = divergence_factor * problem.loss(kernel, units)
+    # The compiled energy of the population flow is the loss but for a constant.
+    population, bound = problem.population_flow(kernel), divergence_factor * problem.loss(kernel, units)
+
+    def blown_up(z: Floats) -> bool:
+        state.set_units(z[:-1].reshape(shape))
+        return not state.flow_velocity(population)[1] + sum(problem.mean_squares) / 2 <= bound
+
     with np.errstate(over="ignore", invalid="ignore"):
         solver = DOP853(
             right_hand_side, 0.0, records[0], time[-1] or 1.0, rtol=relative_tolerance, atol=relative_tolerance
@@ -157,7 +163,7 @@ def solve_flow(
             # The derivative there is the same: the right-hand side sees the nearest point on the sphere.
             solver.y = retracted(solver.y)
             energies.append(velocity(solver.y)[1])
-            if not problem.loss(kernel, solver.y[:-1].reshape(shape)) <= bound:
+            if flow == BATCH_FREE_PRINTED and blown_up(solver.y):
                 break
     found = records[:, :-1].reshape(-1, *shape)
     alive = np.isfinite(records[:, 0])
