@@ -77,6 +77,8 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
         elif limit["limit"] not in solvers[limit["solver"]]:
             allowed = ", ".join(solvers[limit["solver"]])
             found.append(f"{where}.limit: {limit['limit']!r} found; allowed for {problem['kind']}: {allowed}")
+        if "step_size" in limit and limit["solver"] != "reduced_characteristics":
+            found.append(f"{where}.step_size: found for {limit['solver']}; allowed for reduced_characteristics")
         horizon = limit["horizon"]
         if longest <= LARGEST_TIME and horizon < longest * (1 - 1e-9):
             found.append(
