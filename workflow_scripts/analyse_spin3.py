@@ -131,7 +131,10 @@ def conservation(runs: xr.Dataset) -> dict:
     """Return how well a flow's integrator conserves what it should; nothing for a simulation."""
     v = io.variable
     if "objective" not in runs:
-        return {"radius_error": runs["radius_error"]}
+        error = v(
+            "replicate case", runs["loss_error"].values[..., -1], "standard error of the final loss, 0 where exact"
+        )
+        return {"radius_error": runs["radius_error"], "final_loss_error": error}
     objective, dissipated = runs["objective"].values, runs["dissipated"].values
     defect = np.abs(objective[..., :1] - objective - dissipated)
     return {

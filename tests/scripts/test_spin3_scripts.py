@@ -101,6 +101,7 @@ def test_an_analysis_reduces_what_it_says(runs):
     by_hand = np.polyfit(np.log([1.0, 2.0, 8.0]), np.log(loss[1, [1, 4, 7], -1]), 1)[0]
     assert found["batch_slope_each"].values[1, 1] == pytest.approx(by_hand, rel=1e-9)
     assert np.all(found["radius_error"] < 1e-12)
+    assert np.all(found["final_loss_error"] == 0)
     for variable in found.variables.values():
         assert variable.attrs["long_name"]
         assert variable.attrs["units"]
