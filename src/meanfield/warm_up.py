@@ -7,14 +7,17 @@ import numpy as np
 
 from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.momentum import SGD, Momentum
+from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.anisotropic import solve_reduced
 from meanfield.limits.characteristics import solve_characteristics
+from meanfield.limits.particle_flow import FLOWS, flow_code
 from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
+from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3
 
 _NAMES = (0, "warm-up", 0)
 
@@ -45,6 +48,8 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
         weights = law.sample(20, 4, *_NAMES)
         problem.risk(np.concatenate([weights, weights[:1]]))
     done.append("population risk")
+    _compile_sphere()
+    done.append("3-spin: batches and flows")
     times = np.array([0.0, 1e-3])
     clock = Schedule()
     solve_characteristics(
@@ -64,6 +69,16 @@ def _run_optimisers(problem, weights: np.ndarray) -> None:
     for agents in (1, 2):
         loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6, agents=agents)
         InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
+
+
+def _compile_sphere() -> None:
+    for unit in (GaussianUnits(3, 1.0), SigmoidUnits(3)):
+        target = Spin3.random(3, 0, "warm-up", 0)
+        state = target.state(unit, target.initial_units(unit, 4, 0, "warm-up", 0))
+        state.advance_stream(1, Recurrence(1e-3), key=stream_key(0, "warm-up", 0), batch=2)
+        if isinstance(unit, GaussianUnits):
+            for flow in FLOWS:
+                state.advance_flow(1, Recurrence(1e-3), flow_code(target, unit, flow))
 
 
 if __name__ == "__main__":
