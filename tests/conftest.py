@@ -57,6 +57,14 @@ class Project:
             pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
         return done
 
+    def python(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run Python in the copy, with the copy's package."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src")}
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300,
+            env=environment, check=True,
+        )  # fmt: skip
+
     def planned(self, *arguments: str) -> dict[str, int]:
         """Return how many jobs of each rule a dry run plans."""
         text = self.run("--dry-run", *arguments).stdout

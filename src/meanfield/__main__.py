@@ -40,9 +40,8 @@ def _run(arguments: argparse.Namespace) -> None:
     family = registry.family(block)
     known = block.get("simulate", {})
     if arguments.simulation not in known:
-        raise ConfigError(
-            f"simulation {arguments.simulation!r} of {arguments.experiment} is unknown; known: {', '.join(known) or 'none'}"
-        )
+        listed = ", ".join(known) or "none"
+        raise ConfigError(f"simulation {arguments.simulation!r} of {arguments.experiment} is unknown; known: {listed}")
     spec = importlib.util.spec_from_file_location("simulate_replicates", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -60,7 +59,7 @@ def _tuning(config: dict, experiment: str, sweep: str) -> str:
     results = config.get("pathvars", {}).get("results", "results")
     path = Path(results, "analysis", experiment, f"{sweep}.nc")
     if not path.is_file():
-        raise DataError(f"{path}: no such file, and the simulation is tuned by it; snakemake --cores 1 {path} makes it")
+        raise DataError(f"{path}: no such file, and the simulation is tuned by it; `snakemake {path}` makes it")
     return str(path)
 
 

@@ -1,7 +1,6 @@
 """Scripts of sweeps, width studies and the anisotropic problem, on made-up datasets with known answers."""
 
 import importlib.util
-import json
 import math
 import sys
 from pathlib import Path
@@ -63,7 +62,7 @@ def test_a_sweep_is_reduced_to_its_best_candidate_and_escape_probabilities():
     expected = stats.binomtest(3, 4).proportion_ci(method="wilson")
     assert found["escape_low"].values[1] == pytest.approx(expected.low, abs=1e-12)
     assert found["escape_high"].values[1] == pytest.approx(expected.high, abs=1e-12)
-    labelled(found.drop_vars([]))
+    labelled(found)
 
 
 def test_a_sweep_without_threshold_counts_no_escape_and_one_of_divergence_only_is_refused():
@@ -263,7 +262,7 @@ def test_reduced_limits_are_compared_at_their_common_times():
     assert found["reduced_quantile"].values[0, 0, 0] == pytest.approx([-0.9, -0.5, 0.0, 0.5, 0.9], abs=1e-3)
     assert found["reduced_quantile"].values[0, 1, 1] == pytest.approx([-1.8, -1.0, 0.0, 1.0, 1.8], abs=2e-3)
     assert found["reduced_final"].values[1] == pytest.approx([1.0, 2.0, 3.0, 4.0], abs=1e-12)
-    assert json.loads(json.dumps(float(found["time_final"]))) == 2.0
+    assert float(found["time_final"]) == 2.0
     labelled(found)
 
 
@@ -279,9 +278,13 @@ def test_a_width_study_runs_every_width_on_the_same_samples():
     common = {
         "experiment": "e", "seed": 3,
         "problem": {"kind": "anisotropic_gaussians", "dimension": 6, "informative": 2, "separation": 0.5},
-        "activation": {"kind": "piecewise_linear", "knots": [0.0], "values": [0.0], "left_slope": 0.0, "right_slope": 1.0},
+        "activation": {
+            "kind": "piecewise_linear", "knots": [0.0], "values": [0.0], "left_slope": 0.0, "right_slope": 1.0,
+        },
         "initial_law": {"scale": 0.8}, "schedule": {"coefficient": 1.0, "exponent": 0.0},
-        "settings": {"method": "sgd", "step_size": 1e-3, "hyperparameters": {}, "precision": "float64", "snapshots": {}},
+        "settings": {
+            "method": "sgd", "step_size": 1e-3, "hyperparameters": {}, "precision": "float64", "snapshots": {},
+        },
         "iterations": [0, 5, 20],
     }  # fmt: skip
     found = load("simulate_widths").run([4, 9], range(3, 5), list, study="w", **common)

@@ -132,8 +132,8 @@ def _tuned_problems(key: str, simulation: dict, sweeps: dict) -> list[str]:
     first = sweeps[simulation["tuned"]]["first_replicate"]
     if first < simulation["replicates"]:
         return [
-            f"{key}.replicates: {simulation['replicates']} found, but the sweep {simulation['tuned']} that tunes it has "
-            f"the replicates from {first} on; it needs replicates of its own"
+            f"{key}.replicates: {simulation['replicates']} found, but the sweep {simulation['tuned']} that tunes it "
+            f"has the replicates from {first} on; it needs replicates of its own"
         ]
     return [
         f"{key}.{name}: found beside tuned, which brings it from the sweep; leave it out"
