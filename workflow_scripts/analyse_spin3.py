@@ -127,7 +127,7 @@ def one_sided(runs: xr.Dataset, parameters: dict, settings: dict) -> dict:
     }
 
 
-def conservation(runs: xr.Dataset) -> dict:
+def conservation(runs: xr.Dataset, parameters: dict) -> dict:
     """Return how well a flow's integrator conserves what it should; nothing for a simulation."""
     v = io.variable
     if "objective" not in runs:
@@ -136,6 +136,7 @@ def conservation(runs: xr.Dataset) -> dict:
         )
         return {"radius_error": runs["radius_error"], "final_loss_error": error}
     objective, dissipated = runs["objective"].values, runs["dissipated"].values
+    tolerance = parameters["settings"]["relative_tolerance"]
     defect = np.abs(objective[..., :1] - objective - dissipated)
     return {
         **{name: runs[name] for name in ("objective", "dissipated", "largest_rise", "radius_error", "steps", "end")},
@@ -146,8 +147,8 @@ def conservation(runs: xr.Dataset) -> dict:
         ),
         "monotone": v(
             "replicate case",
-            np.array([[_decreasing(row) for row in rows] for rows in objective], dtype=np.int8),
-            "1 if the objective decreases from record to record",
+            np.array([[_decreasing(row, tolerance) for row in rows] for rows in objective], dtype=np.int8),
+            "1 if the objective rises from no record to the next by more than the integrator's tolerance",
         ),
         "blown_up": v(
             "replicate case", (~np.isfinite(runs["loss"].values[..., -1])).astype(np.int8), "1 if the flow blew up"
@@ -155,9 +156,9 @@ def conservation(runs: xr.Dataset) -> dict:
     }  # fmt: skip
 
 
-def _decreasing(values: np.ndarray) -> bool:
+def _decreasing(values: np.ndarray, tolerance: float) -> bool:
     kept = values[np.isfinite(values)]
-    return bool(np.all(np.diff(kept) <= 0))
+    return bool(np.all(np.diff(kept) <= tolerance * np.ptp(kept)))
 
 
 def analyse(runs: xr.Dataset, parameters: dict, settings: dict) -> xr.Dataset:
@@ -192,7 +193,7 @@ def analyse(runs: xr.Dataset, parameters: dict, settings: dict) -> xr.Dataset:
             **batch_slopes(runs),
             **learnt(runs, parameters, settings),
             **one_sided(runs, parameters, settings),
-            **conservation(runs),
+            **conservation(runs, parameters),
         },
         coords={name: runs[name] for name in kept if name in runs},
     )

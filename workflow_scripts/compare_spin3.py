@@ -80,19 +80,22 @@ def speed(runs: dict[str, xr.Dataset], settings: dict) -> dict:
     v = io.variable
     names, levels = sorted(settings["pairs"]), settings["levels"]
     pairs = [settings["pairs"][name] for name in names]
-    count = min(runs[run].sizes["replicate"] for pair in pairs for run in pair.values())
-    spent = {
-        run: np.array([gradients(runs[run], level)[:count] for level in levels])
-        for run in {run for pair in pairs for run in pair.values()}
-    }
-    ratio = np.array([spent[pair["against"]] / spent[pair["run"]] for pair in pairs])
-    band = log_interval(np.moveaxis(ratio, -1, 0))
+    most = max(runs[run].sizes["replicate"] for pair in pairs for run in pair.values())
+    ratio = np.full((len(pairs), len(levels), most), np.nan)
+    bands = []
+    for k, pair in enumerate(pairs):
+        count = min(runs[run].sizes["replicate"] for run in pair.values())
+        for n, level in enumerate(levels):
+            spent, other = (gradients(runs[pair[part]], level)[:count] for part in ("run", "against"))
+            ratio[k, n, :count] = other / spent
+        bands.append(log_interval(ratio[k, :, :count].T))
+    mean, low, high = (np.array(part) for part in zip(*bands, strict=True))
     text = "gradient evaluations of the other run by those of this one, to a share of the initial loss"
     return {
         "speed_up_each": v("pair level replicate", ratio, f"{text}; nan where either does not get there"),
-        "speed_up_mean": v("pair level", band.mean, f"{text}, geometric mean over replicates"),
-        "speed_up_low": v("pair level", band.low, "lower end of its 95 % interval"),
-        "speed_up_high": v("pair level", band.high, "upper end of its 95 % interval"),
+        "speed_up_mean": v("pair level", mean, f"{text}, geometric mean over replicates"),
+        "speed_up_low": v("pair level", low, "lower end of its 95 % interval"),
+        "speed_up_high": v("pair level", high, "upper end of its 95 % interval"),
         "pair": v("pair", np.array(names, dtype=str), "name of the pair"),
         "level": v("level", levels, "share of the initial loss"),
     }

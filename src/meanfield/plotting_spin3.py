@@ -92,7 +92,7 @@ def sphere_maps(axes: Sequence[Axes], dataset: xr.Dataset, values: Iterable[np.n
     """Draw functions on a two-sphere as level sets in common levels; return the last one's for a colour bar."""
     polar, azimuth = dataset["polar"].values / np.pi, dataset["azimuth"].values / np.pi
     bound = float(np.abs(dataset["map_target"]).max())
-    levels = MaxNLocator(12, symmetric=True).tick_values(-bound, bound)
+    levels = MaxNLocator(12, steps=[1, 2, 5, 10], symmetric=True).tick_values(-bound, bound)
     drawn = None
     for axis, one in zip(axes, values, strict=True):
         one = np.ma.masked_invalid(np.asarray(one))
@@ -126,7 +126,7 @@ def optimiser_curves(axis: Axes, runs: Sequence[xr.Dataset]) -> None:
             one["loss_high"].values[later], label=optimiser_label(run), **style,
         )  # fmt: skip
         furthest, first = max(furthest, spent[-1]), min(first, spent[later][0])
-    axis.set_xlim(max(first, furthest / 3e4), furthest)
+    axis.set_xlim(max(first, furthest / 3e3), furthest)
     loss_axes(axis)
     axis.set_xlabel("gradient evaluations")
 

@@ -85,7 +85,14 @@ def make_units(problem: dict) -> GaussianUnits | SigmoidUnits:
 
 
 def make_target(problem: dict, seed: int, experiment: str, replicate: int) -> Spin3:
-    """Return the target of a replicate: its own, or that of replicate 0 if the couplings are shared."""
+    """Return the target of a replicate: its own, or one for all if the couplings are shared.
+
+    The shared one is that of replicate 0 or, with a ``coupling_seed`` s, has the couplings
+    ``numpy.random.default_rng(s).standard_normal((d, d, d))``.
+    """
+    if "coupling_seed" in problem:
+        rng = np.random.default_rng(problem["coupling_seed"])
+        return Spin3(rng.standard_normal((problem["dimension"],) * 3))
     realisation = replicate if problem["couplings"] == "independent" else 0
     return Spin3.random(problem["dimension"], seed, experiment, realisation)
 

@@ -64,6 +64,9 @@ def test_couplings_are_independent_or_shared():
     assert not np.array_equal(own[0], own[1])
     assert np.array_equal(shared[0], shared[1])
     assert np.array_equal(shared[0], own[0])
+    seeded = make_target({**PROBLEM, "couplings": "shared", "coupling_seed": 0}, 4, "test", 1).couplings
+    # The first numbers of numpy's default generator with the seed 0.
+    np.testing.assert_allclose(seeded[0, 0, :2], [0.12573022, -0.13210486], rtol=0, atol=1e-8)
 
 
 def test_evaluations_and_clock_of_a_method_with_an_inner_loop():

@@ -19,7 +19,7 @@ _LINES = ("-", (0, (5, 1)), "-.", (0, (1, 1)))
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
-def _sign(axis: Axes, right: xr.Dataset, printed: list[xr.Dataset], comparison: xr.Dataset | None, width: int) -> None:
+def _sign(axis: Axes, right: xr.Dataset, printed: list[xr.Dataset], reference: xr.Dataset | None, width: int) -> None:
     """Draw the loss under the flow with the right and with the printed sign, and reference losses."""
     one = right.isel(case=spin3.case_of(right, width))
     later = right["time"].values > 0
@@ -36,9 +36,9 @@ def _sign(axis: Axes, right: xr.Dataset, printed: list[xr.Dataset], comparison: 
             one["loss_largest"].values[later], color=_COLOURS[1], linestyle=_LINES[n], zorder=4 if adaptive else 2,
             label="printed sign, adaptive" if adaptive else "printed sign, Euler steps",
         )  # fmt: skip
-    if comparison is not None and "reference_time" in comparison:
+    if reference is not None:
         axis.plot(
-            comparison["reference_time"], comparison["reference_loss"], "k+", markersize=5, markeredgewidth=1.0,
+            reference["reference_time"], reference["reference_loss"], "k+", markersize=5, markeredgewidth=1.0,
             zorder=5, label="reference",
         )  # fmt: skip
     axis.set_xlim(0.01, float(right["time"][-1]))
@@ -158,6 +158,14 @@ def _batches(axis: Axes, run: xr.Dataset) -> None:
     axis.legend(loc="lower left", fontsize=6)
 
 
+def _is(run: xr.Dataset, flow: str) -> bool:
+    return spin3.settings(run)["flow"] == flow
+
+
+def _several(run: xr.Dataset) -> bool:
+    return len(spin3.widths(run)) > 1
+
+
 def draw(data: dict[str, xr.Dataset]) -> Figure:
     """Return the figure of the datasets by name; panels whose data are not given stay empty.
 
@@ -167,29 +175,34 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
         Analysed runs of the 3-spin and comparisons, by experiment/name.
 
     """
-    comparison = next((one for name, one in data.items() if name.endswith("/comparison")), None)
+    comparisons = [one for name, one in data.items() if name.endswith("/comparison")]
+    small = next((one for one in comparisons if "step_size" in one), None)
+    reference = next((one for one in comparisons if "reference_time" in one), None)
     runs = {name: one for name, one in data.items() if not name.endswith("/comparison")}
-    flows = {spin3.settings(one)["flow"]: one for one in runs.values() if "objective" in one}
+    flows = {name: one for name, one in runs.items() if "objective" in one}
     sampled = [one for one in runs.values() if spin3.settings(one).get("gradient") == "samples"]
     kernel = [one for one in sampled if plotting.parameters(one)["problem"]["units"] == "gaussian_kernel"]
     sigmoid = [one for one in sampled if plotting.parameters(one)["problem"]["units"] == "sigmoid"]
     batches = [one for one in kernel if "batch_slope_mean" in one]
-    printed = [
-        one for one in runs.values()
+    printed = {
+        name: one for name, one in runs.items()
         if "batch_free_printed" in (spin3.settings(one).get("flow"), spin3.settings(one).get("gradient"))
-    ]  # fmt: skip
+    }  # fmt: skip
+    home = {name.split("/")[0] for name in printed}
     figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.6, columns=2))
-    width = int(comparison["reference_neurons"]) if comparison is not None and "reference_time" in comparison else None
-    right = flows.get("batch_free")
-    if right is not None:
-        shared = [right, *printed]
-        _sign(axes[0, 0], right, printed, comparison, width or spin3.common_width(shared))
-        _energy(axes[0, 1], right)
-    if comparison is not None and "step_size" in comparison:
-        _small_steps(axes[0, 2], comparison)
+    right = [(name.split("/")[0] in home, one) for name, one in flows.items() if _is(one, "batch_free")]
+    if right:
+        beside = max(right, key=lambda pair: pair[0])[1]  # of the experiment with the printed sign, if there is one
+        width = int(reference["reference_neurons"]) if reference is not None else None
+        if width not in spin3.widths(beside):
+            width = spin3.common_width([beside, *printed.values()])
+        _sign(axes[0, 0], beside, list(printed.values()), reference, width)
+        _energy(axes[0, 1], max((one for _, one in right), key=lambda one: len(spin3.widths(one))))
+    if small is not None:
+        _small_steps(axes[0, 2], small)
     names = {"batch-free": "batch_free", "population": "population"}
-    labelled = [(name, flows[key]) for name, key in names.items() if key in flows]
-    labelled += [("SGD", one) for one in kernel if "batch_slope_mean" not in one]
+    labelled = [(name, one) for name, key in names.items() for one in flows.values() if _is(one, key) and _several(one)]
+    labelled += [("SGD", one) for one in kernel if "batch_slope_mean" not in one and _several(one)]
     if labelled:
         _widths(axes[1, 0], labelled)
     if sigmoid:

@@ -22,6 +22,8 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
         found.append(f"{key}: {name!r} is both under simulate and under solve; names must differ")
     for part in ("simulate", "solve"):
         found += [f"{key}.{part}: the name {name!r} is reserved" for name in RESERVED if name in experiment[part]]
+    if "coupling_seed" in experiment["problem"] and experiment["problem"]["couplings"] != "shared":
+        found.append(f"{key}.problem.coupling_seed: found beside independent couplings; only shared ones have it")
     if sigmoid and experiment["solve"]:
         found.append(f"{key}.solve: flows have closed forms for gaussian_kernel units only, not for sigmoid")
     if sigmoid and "evaluate" not in experiment:
