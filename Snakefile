@@ -42,6 +42,7 @@ wildcard_constraints:
 include: "rules/simulate.smk"
 include: "rules/solve.smk"
 include: "rules/analyse.smk"
+include: "rules/spin3.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

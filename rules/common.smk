@@ -9,7 +9,8 @@ from meanfield import config as configuration
 from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import networks
+from meanfield.families import networks, spin3
+from meanfield.families.common import chunks
 
 FORMATS = ("pdf", "svg", "png")
 ROOT = Path(workflow.basedir)
@@ -56,6 +57,7 @@ def names_under(part):
 NETWORKS = experiments_of(networks)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
+SPIN3 = experiments_of(spin3)
 
 
 @functools.cache  # every job of a rule asks for it, and parsing the sources once is enough
@@ -65,9 +67,9 @@ def code(script, modules=()):
 
 
 def precisions():
-    """Return the precisions that simulations use."""
-    simulations = (s for block in config["experiments"].values() for s in block.get("simulate", {}).values())
-    return sorted({settings.get("precision", "float64") for settings in simulations})
+    """Return the precisions that simulations, sweeps and width studies use."""
+    parts = (block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths"))
+    return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
 
 
 def simulation_chunks(wildcards):

@@ -10,6 +10,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.yaml"
+# Kinds of jobs at the tiny scale that no figure asks for there: a run with an inner loop, a tuned run, a control of it
+# and one of a fixed step, a sweep with a threshold; the anisotropic problem with its limits, a sweep and a width study.
+EXTRA = [
+    f"results/analysis/{item}.nc"
+    for item in (
+        "isotropic/mf_homsgld", "isotropic/nesterov_control", "isotropic/tuned_nesterov_control",
+        "isotropic/tuned_nesterov", "nonmonotone_near/escape_sgd", "anisotropic/limits", "anisotropic/sgd",
+        "anisotropic/langevin", "anisotropic/tune_sgd", "anisotropic/width_study",
+    )
+]  # fmt: skip
 
 
 class Project:
@@ -77,7 +87,7 @@ def project(tmp_path: Path) -> Project:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny scale, built once on two cores; tests only read it, or copy it."""
     copy = Project(tmp_path_factory.mktemp("built") / "project")
-    copy.run()
+    copy.run("all", *EXTRA)
     return copy
 
 

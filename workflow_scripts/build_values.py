@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 # Axes that name things; a variable on these alone is a small table and is kept whole.
-NAMES = ("limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "pair", "candidate")
+NAMES = (
+    "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "pair", "candidate", "case",
+    "slope_factor", "gap", "width", "step", "reference", "level",
+)  # fmt: skip
 # Axes whose names are kept too.
 _NAMED = ("pair",)
 

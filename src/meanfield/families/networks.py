@@ -58,6 +58,8 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
             )
         if not parts["solve"]:
             found.append(f"{key}.widths.{name}: a limit equation under {key}.solve is needed to compare with")
+        if not method_problems("", study) and _matched(study, experiment) is None:
+            found.append(f"{key}.widths.{name}.method: {study['method']!r} found, which has no constant clock")
     for part, names in _taken(config, experiment).items():
         for name in sorted(names & {other for kind in PARTS if kind != part for other in parts[kind]}):
             found.append(f"{key}: the name {name!r} is taken under {part} of another experiment; choose another one")
@@ -127,6 +129,12 @@ def _simulation_problems(key: str, simulation: dict, experiment: dict) -> list[s
 def _tuned_problems(key: str, simulation: dict, sweeps: dict) -> list[str]:
     if simulation["tuned"] not in sweeps:
         return [words.unknown(f"{key}.tuned", simulation["tuned"], sweeps)]
+    first = sweeps[simulation["tuned"]]["first_replicate"]
+    if first < simulation["replicates"]:
+        return [
+            f"{key}.replicates: {simulation['replicates']} found, but the sweep {simulation['tuned']} that tunes it has "
+            f"the replicates from {first} on; it needs replicates of its own"
+        ]
     return [
         f"{key}.{name}: found beside tuned, which brings it from the sweep; leave it out"
         for name in ("method", "hyperparameters")
@@ -143,11 +151,16 @@ def _control_problems(key: str, simulation: dict, experiment: dict) -> list[str]
         return [f"{key}.control_of: {target!r} found, which is a control itself"]
     if simulation["method"] != "sgd":
         return [f"{key}.method: {simulation['method']!r} found; a control is run with sgd"]
-    settings = others[target]
-    if "step_size" not in settings or method_problems("", {"hyperparameters": {}, **settings}):
-        return []
-    if _matched(settings, experiment) is None:
-        return [f"{key}.control_of: {target!r} found, whose method {settings['method']} has no constant clock"]
+    # What the target may run with; its own slips have lines of their own.
+    source = others[target]
+    sweep = experiment.get("sweeps", {}).get(source.get("tuned"))
+    runs = [{"method": sweep["method"], **one} for one in candidates(sweep)] if sweep else [source]
+    for run in runs:
+        settings = {"hyperparameters": {}, **run}
+        if not {"method", "step_size"} <= set(settings) or method_problems("", settings):
+            return []
+        if _matched(settings, experiment) is None:
+            return [f"{key}.control_of: {target!r} found, whose method {settings['method']} has no constant clock"]
     return []
 
 
@@ -173,6 +186,16 @@ def datasets(experiment: dict) -> list[str]:
     if pairs(experiment):
         names.append("comparison")
     return names
+
+
+def method_entries(experiment: dict) -> dict[str, list[str]]:
+    """Return the names of the entries that run each method, by method."""
+    found: dict[str, list[str]] = {}
+    for part in ("simulate", "sweeps", "widths"):
+        for name, settings in experiment.get(part, {}).items():
+            method = settings.get("method") or experiment["sweeps"][settings["tuned"]]["method"]
+            found.setdefault(method, []).append(name)
+    return found
 
 
 def title(experiment: dict, dataset: str) -> str | None:
