@@ -33,6 +33,7 @@ wildcard_constraints:
     experiment=one_of(config["experiments"]),
     simulation=one_of(names_under("simulate")),
     limit=one_of(names_under("solve")),
+    sweep=one_of(names_under("sweeps")),
     figure=one_of(config["figures"]),
     chunk=r"\d+",
 

@@ -2,6 +2,7 @@
 #
 # reads   <results>/simulations/{experiment}/*.nc, config["experiments"][...]["analyse"]
 # writes  <results>/analysis/{experiment}/{simulation}.nc   one simulation against its limit equations
+#         <results>/analysis/{experiment}/{sweep}.nc        one sweep
 #         <results>/analysis/{experiment}/limits.nc         the limit equations against each other
 
 
@@ -17,7 +18,7 @@ rule analyse_simulation:
     benchmark:
         "<benchmarks>/analyse_simulation/{experiment}/{simulation}.tsv"
     wildcard_constraints:
-        experiment=one_of(NETWORKS),
+        experiment=one_of(ISOTROPIC),
     conda:
         "../envs/environment.yaml"
     threads: 1
@@ -32,6 +33,33 @@ rule analyse_simulation:
         "../workflow_scripts/analyse_simulation.py"
 
 
+rule analyse_reduced_simulation:
+    """Reduce one simulation of the anisotropic problem to bands of risk and of the reduced variables."""
+    input:
+        runs="<results>/simulations/{experiment}/{simulation}.nc",
+        limits=limit_datasets,
+    output:
+        dataset="<results>/analysis/{experiment}/{simulation}.nc",
+    log:
+        "<logs>/analyse_reduced_simulation/{experiment}/{simulation}.log",
+    benchmark:
+        "<benchmarks>/analyse_reduced_simulation/{experiment}/{simulation}.tsv"
+    wildcard_constraints:
+        experiment=one_of(ANISOTROPIC),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=code("analyse_reduced_simulation.py"),
+        limits=limit_names,
+        settings=analysis_settings,
+    script:
+        "../workflow_scripts/analyse_reduced_simulation.py"
+
+
 rule analyse_limits:
     """Compare the limit equations of one experiment with each other."""
     input:
@@ -43,7 +71,7 @@ rule analyse_limits:
     benchmark:
         "<benchmarks>/analyse_limits/{experiment}.tsv"
     wildcard_constraints:
-        experiment=one_of(NETWORKS),
+        experiment=one_of(ISOTROPIC),
     conda:
         "../envs/environment.yaml"
     threads: 1
@@ -57,3 +85,53 @@ rule analyse_limits:
         settings=analysis_settings,
     script:
         "../workflow_scripts/analyse_limits.py"
+
+
+rule analyse_reduced_limits:
+    """Compare the limit equations of one experiment with each other."""
+    input:
+        limits=limit_datasets,
+    output:
+        dataset="<results>/analysis/{experiment}/limits.nc",
+    log:
+        "<logs>/analyse_reduced_limits/{experiment}.log",
+    benchmark:
+        "<benchmarks>/analyse_reduced_limits/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=one_of(ANISOTROPIC),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("analyse_reduced_limits.py"),
+        limits=limit_names,
+    script:
+        "../workflow_scripts/analyse_reduced_limits.py"
+
+
+rule analyse_sweep:
+    """Reduce a sweep to means, intervals, its best candidate and its escape probabilities."""
+    input:
+        runs="<results>/simulations/{experiment}/{sweep}.nc",
+    output:
+        dataset="<results>/analysis/{experiment}/{sweep}.nc",
+    log:
+        "<logs>/analyse_sweep/{experiment}/{sweep}.log",
+    benchmark:
+        "<benchmarks>/analyse_sweep/{experiment}/{sweep}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        code=code("analyse_sweep.py"),
+        escaped_below=sweep_threshold,
+    script:
+        "../workflow_scripts/analyse_sweep.py"

@@ -10,7 +10,6 @@ from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
 from meanfield.families import networks
-from meanfield.families.common import chunks
 
 FORMATS = ("pdf", "svg", "png")
 ROOT = Path(workflow.basedir)
@@ -55,6 +54,8 @@ def names_under(part):
 
 
 NETWORKS = experiments_of(networks)
+ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
+ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 
 
 @functools.cache  # every job of a rule asks for it, and parsing the sources once is enough
@@ -71,20 +72,40 @@ def precisions():
 
 def simulation_chunks(wildcards):
     """Return the chunks of one simulation, in the order of their replicates."""
-    settings = config["experiments"][wildcards.experiment]["simulate"][wildcards.simulation]
+    parts = networks.simulation_chunks(config, wildcards.experiment, wildcards.simulation)
     return collect(
         "<results>/simulations/{experiment}/{simulation}/{chunk}.nc",
         experiment=wildcards.experiment,
         simulation=wildcards.simulation,
-        chunk=range(len(chunks(settings, config["replicates_per_job"]))),
+        chunk=range(len(parts)),
     )
 
 
 def chunk_replicates(wildcards):
     """Return the first replicate of a chunk and the one after its last."""
-    settings = config["experiments"][wildcards.experiment]["simulate"][wildcards.simulation]
-    part = chunks(settings, config["replicates_per_job"])[int(wildcards.chunk)]
+    part = networks.simulation_chunks(config, wildcards.experiment, wildcards.simulation)[int(wildcards.chunk)]
     return [part.start, part.stop]
+
+
+def simulation_tuning(wildcards):
+    """Return the analysed sweep that decides the step size of one simulation, if one does."""
+    sweep = networks.tuned_by(wildcards.simulation, config["experiments"][wildcards.experiment])
+    return collect("<results>/analysis/{experiment}/{sweep}.nc", experiment=wildcards.experiment, sweep=sweep or [])
+
+
+def sweep_parameters(wildcards):
+    """Return what decides the numbers of one sweep."""
+    return networks.sweep_parameters(config, wildcards.experiment, wildcards.sweep)
+
+
+def sweep_code(wildcards):
+    """Return the digest of what one sweep runs, its optimiser included."""
+    return code("simulate_sweep.py", networks.job_modules(config, wildcards.experiment, "sweeps", wildcards.sweep))
+
+
+def sweep_threshold(wildcards):
+    """Return the risk below which a run of a sweep counts as escaped, if there is one."""
+    return config["experiments"][wildcards.experiment]["sweeps"][wildcards.sweep].get("escaped_below")
 
 
 def simulation_parameters(wildcards):

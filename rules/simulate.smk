@@ -1,14 +1,18 @@
 # Simulations: optimisers that move the weights.
 #
 # reads   config["experiments"][...]["simulate"]
+#         <results>/analysis/{experiment}/{sweep}.nc                   of a simulation that a sweep tunes
 # writes  <results>/simulations/{experiment}/{simulation}/{chunk}.nc   some replicates
 #         <results>/simulations/{experiment}/{simulation}.nc           all replicates
+#         <results>/simulations/{experiment}/{sweep}.nc                every candidate of a sweep
 #
 # Code counts by digest (params), not as input: these are the costly jobs, and a comment must not rerun them.
 
 
 rule simulate_replicates:
     """Run some replicates of one simulation."""
+    input:
+        tuning=simulation_tuning,
     output:
         dataset="<results>/simulations/{experiment}/{simulation}/{chunk}.nc",
     log:
@@ -53,3 +57,26 @@ rule gather_replicates:
         code=code("gather_replicates.py"),
     script:
         "../workflow_scripts/gather_replicates.py"
+
+
+rule simulate_sweep:
+    """Run every candidate of a sweep over step sizes and hyper-parameters."""
+    output:
+        dataset="<results>/simulations/{experiment}/{sweep}.nc",
+    log:
+        "<logs>/simulate_sweep/{experiment}/{sweep}.log",
+    benchmark:
+        "<benchmarks>/simulate_sweep/{experiment}/{sweep}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=sweep_code,
+        parameters=sweep_parameters,
+    script:
+        "../workflow_scripts/simulate_sweep.py"

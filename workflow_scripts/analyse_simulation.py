@@ -7,8 +7,8 @@ import xarray as xr
 
 from meanfield import io
 from meanfield.analysis.distances import empirical, kolmogorov, wasserstein
-from meanfield.analysis.intervals import mean_interval
-from meanfield.analysis.solutions import histogram_at, law_at, records_at
+from meanfield.analysis.intervals import largest, mean_interval
+from meanfield.analysis.solutions import comparable_records, histogram_at, law_at
 from meanfield.logs import logged_to
 from meanfield.problems.factory import make_problem
 from meanfield.provenance import stamp
@@ -35,7 +35,7 @@ def analyse(
 
     """
     v = io.variable
-    time = runs["time"].values
+    time = runs["limit_time"].values
     risk = runs["risk"].values
     norm = runs["norm"].values
     replicates, records, _ = norm.shape
@@ -43,24 +43,25 @@ def analyse(
     mean_norm = norm.mean(axis=2)
     norm_band = mean_interval(mean_norm)
     names = list(limits)
-    index = {name: records_at(limits[name], time, paths[name]) for name in names}
+    complete = "tuned" not in parameters["settings"]
+    pairs = {name: comparable_records(limits[name], time, paths[name], complete=complete) for name in names}
 
     shape = (len(names), replicates, records)
-    w1, w2, ks = np.empty(shape), np.empty(shape), np.empty(shape)
+    w1, w2, ks = (np.full(shape, np.nan) for _ in range(3))
+    limit_risk, limit_norm = (np.full((len(names), records), np.nan) for _ in range(2))
     for n, name in enumerate(names):
-        for k in range(records):
-            law = law_at(limits[name], index[name][k])
+        found, index = pairs[name]
+        limit_risk[n, found] = limits[name]["risk"].values[index]
+        limit_norm[n, found] = limits[name]["mean_norm"].values[index]
+        for k, at in zip(np.flatnonzero(found), index, strict=True):
+            law = law_at(limits[name], at)
             for m in range(replicates):
                 sample = empirical(norm[m, k])
                 w1[n, m, k] = wasserstein(sample, law, 1)
                 w2[n, m, k] = wasserstein(sample, law, 2)
                 ks[n, m, k] = kolmogorov(sample, law)
-    limit_risk = np.array([limits[name]["risk"].values[index[name]] for name in names]).reshape(-1, records)
-    limit_norm = np.array([limits[name]["mean_norm"].values[index[name]] for name in names]).reshape(-1, records)
     deviation = risk[None] - limit_risk[:, None]
-    late = time >= settings["agreement_from"] * (1 - 1e-9)
-    if not late.any():
-        late[-1] = True
+    late = _from(time, settings["agreement_from"])
 
     snapshots = runs["snapshot"].values
     at = np.searchsorted(runs["iteration"].values, runs["snapshot_iteration"].values)
@@ -69,12 +70,16 @@ def analyse(
     histogram = np.array(
         [[np.histogram(norm[m, k], edges)[0] / norm.shape[2] / widths for k in at] for m in range(replicates)]
     )
-    limit_histogram = np.array([[histogram_at(limits[name], index[name][k], edges) for k in at] for name in names])
+    limit_histogram = np.full((len(names), len(at), len(widths)), np.nan)
+    for n, name in enumerate(names):
+        found, index = pairs[name]
+        record = dict(zip(np.flatnonzero(found).tolist(), index, strict=True))
+        for m, k in enumerate(at.tolist()):
+            if k in record:
+                limit_histogram[n, m] = histogram_at(limits[name], record[k], edges)
 
     problem = make_problem(parameters["problem"], parameters["activation"])
-    floor_time = time >= settings["floor_from"] * (1 - 1e-9)
-    if not floor_time.any():
-        floor_time[-1] = True
+    floor_time = _from(time, settings["floor_from"])
     late_norm = mean_interval(mean_norm[:, floor_time].mean(axis=1))
     final = mean_interval(risk[:, -1])
     return xr.Dataset(
@@ -98,19 +103,19 @@ def analyse(
             "kolmogorov": v("limit replicate record", ks, "Kolmogorov distance to the law of the limit"),
             "risk_deviation_max": v(
                 "limit replicate",
-                np.abs(deviation[..., late]).max(axis=2),
+                largest(np.abs(deviation[..., late])),
                 f"largest risk deviation from the limit from t = {settings['agreement_from']:g} on",
             ),
             "risk_deviation_mean_max": v(
                 "limit",
-                np.abs(deviation.mean(axis=1)[..., late]).max(axis=1),
+                largest(np.abs(deviation.mean(axis=1)[..., late])),
                 f"largest deviation of the mean risk from the limit from t = {settings['agreement_from']:g} on",
             ),
-            "kolmogorov_max": v("limit replicate", ks[..., late].max(axis=2), "largest Kolmogorov distance"),
+            "kolmogorov_max": v("limit replicate", largest(ks[..., late]), "largest Kolmogorov distance"),
             "histogram": v("replicate snapshot bin", histogram, "density of the neuron norms"),
             "histogram_limit": v(
                 "limit snapshot bin",
-                limit_histogram.reshape(len(names), len(at), len(widths)),
+                limit_histogram,
                 "density of the law of the norm of the limit, averaged over each bin",
             ),
             "edge": v("edge", edges, "boundary of the bins, norm"),
@@ -131,19 +136,29 @@ def analyse(
             "limit": v("limit", np.array(names, dtype=str), "limit equation"),
             "replicate": runs["replicate"],
             "iteration": runs["iteration"],
+            "evaluation": runs["evaluation"],
             "time": runs["time"],
+            "limit_time": runs["limit_time"],
             "snapshot": v("snapshot", snapshots.astype(str), "name of the snapshot"),
             "snapshot_iteration": runs["snapshot_iteration"],
-            "snapshot_time": v("snapshot", time[at], "mean-field time of the snapshot"),
+            "snapshot_time": v("snapshot", runs["time"].values[at], "mean-field time of the snapshot"),
         },
     )
+
+
+def _from(time: np.ndarray, start: float) -> np.ndarray:
+    # The records from a mean-field time on: the last one, if none is that late or the time is unknown.
+    late = np.nan_to_num(time, nan=-1.0) >= start * (1 - 1e-9)
+    if not late.any():
+        late[-1] = True
+    return late
 
 
 if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
         paths = dict(zip(snakemake.params.limits, snakemake.input.limits, strict=True))
         runs = io.read_dataset(snakemake.input.runs)
-        io.require(runs, snakemake.input.runs, "risk", "norm", "snapshot_iteration")
+        io.require(runs, snakemake.input.runs, "risk", "norm", "snapshot_iteration", "limit_time")
         limits = {name: io.read_dataset(path) for name, path in paths.items()}
         for name, path in paths.items():
             io.require(limits[name], path, "risk", "mean_norm", "time")

@@ -17,7 +17,7 @@ def gather(paths: list[str]) -> xr.Dataset:
     """Return the chunks joined along the replicates."""
     parts = [io.read_dataset(path) for path in paths]
     for path, part in zip(paths, parts, strict=True):
-        io.require(part, path, "risk", "norm", "weight")
+        io.require(part, path, "risk", "limit_time", "weight")
         if part.attrs["meanfield_parameters"] != parts[0].attrs["meanfield_parameters"]:
             raise DataError(f"{path}: made with other parameters than {paths[0]}; delete it and run again")
     return xr.concat(parts, dim="replicate", data_vars="minimal", coords="minimal", compat="equals", join="exact")

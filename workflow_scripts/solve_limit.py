@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     # The digest of the job's code must not follow these; see meanfield.workflow.
     from snakemake.iocontainers import snakemake
 
+    from meanfield.limits.anisotropic import ReducedSolution
     from meanfield.limits.characteristics import CharacteristicSolution
     from meanfield.limits.finite_volume import FiniteVolumeSolution
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 def labelled(solution: "CharacteristicSolution | FiniteVolumeSolution") -> xr.Dataset:
     """Return a solution, of atoms or of cells, with names and units on every axis."""
     v = io.variable
+    if hasattr(solution, "atoms"):
+        return labelled_reduced(solution)
     coords = {"time": v("record", solution.time, "mean-field time")}
     shared = {
         "risk": v("record", solution.risk, "population risk"),
@@ -54,6 +57,32 @@ def labelled(solution: "CharacteristicSolution | FiniteVolumeSolution") -> xr.Da
     )
 
 
+def labelled_reduced(solution: "ReducedSolution") -> xr.Dataset:
+    """Return a solution in the reduced variables with names and units on every axis."""
+    v = io.variable
+    names = {
+        "output_weight": "output weight",
+        "bias": "bias",
+        "informative_norm": "norm of the weights at the informative coordinates",
+        "other_norm": "norm of the weights at the other coordinates",
+    }
+    atoms = {
+        name: v("record atom", solution.atoms[:, n], f"{text} of the atom")
+        for n, (name, text) in enumerate(names.items())
+    }
+    return xr.Dataset(
+        {
+            "risk": v("record", solution.risk, "population risk"),
+            **atoms,
+            "mass": v("atom", solution.mass, "probability of the atom"),
+            "dissipation": v("record", solution.dissipation, "minus the derivative of the risk in the clock"),
+            "evaluations": v("", solution.evaluations, "evaluations of the right-hand side"),
+            "remainder": v("", solution.remainder, "bound on what the series of the potential leaves out"),
+        },
+        coords={"time": v("record", solution.time, "mean-field time")},
+    )
+
+
 def main(parameters: dict, rule: str, output: str) -> None:
     """Solve the equation and write its dataset."""
     name = f"{parameters['experiment']}/{parameters['limit']}"
@@ -66,7 +95,7 @@ def main(parameters: dict, rule: str, output: str) -> None:
     dataset = stamp(
         labelled(solution),
         title=f"Distributional dynamics {name}",
-        summary="Law of the neuron norm and population risk of the mean-field limit over time.",
+        summary="Law of the neurons and population risk of the mean-field limit over time.",
         rule=rule,
         parameters=parameters,
     )

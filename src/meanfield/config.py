@@ -198,17 +198,19 @@ def _parameters(block: dict | bool, root: dict, key: str):
         if kind == "array" and isinstance(block.get("items"), dict):
             kind = f"list of {block['items'].get('type', '')}"
         yield key, kind, _bounds(block), block.get("description", "").replace("|", "/")
+    yield from _properties(block, root, key)
+    for part in block.get("allOf", []):  # the families of experiments
+        family = part["then"]["$ref"].rsplit("_", 1)[-1]
+        yield from _properties(root["$defs"][f"experiment_{family}"], root, f"{key} ({family})")
+    if isinstance(block.get("additionalProperties"), dict):
+        yield from _parameters(block["additionalProperties"], root, f"{key}.<name>")
+
+
+def _properties(block: dict, root: dict, key: str):
     for part in (block, block.get("then", {}), block.get("else", {})):
         for name, inner in part.get("properties", {}).items():
             if inner is not True:
                 yield from _parameters(inner, root, f"{key}.{name}" if key else name)
-    for part in block.get("allOf", []):  # the families of experiments
-        family = part["then"]["$ref"].rsplit("_", 1)[-1]
-        for name, inner in root["$defs"][f"experiment_{family}"]["properties"].items():
-            if inner is not True:
-                yield from _parameters(inner, root, f"{key} ({family}).{name}")
-    if isinstance(block.get("additionalProperties"), dict):
-        yield from _parameters(block["additionalProperties"], root, f"{key}.<name>")
 
 
 def _bounds(block: dict) -> str:

@@ -8,24 +8,30 @@ import importlib
 from collections.abc import Callable
 from types import ModuleType
 
-# Each module offers `Hyperparameters` (a dataclass) and `trajectory`; see meanfield.methods.sgd.
+# Each module offers `TITLE`, `Hyperparameters` (a dataclass), `start`, `step`, `evaluations` and `clock`, and, where a
+# compiled kernel can run it, `recurrence` or `inner_loop`; see meanfield.methods.sgd and meanfield.methods.runs.
 METHODS = {
     "sgd": "meanfield.methods.sgd",
     "heavy_ball": "meanfield.methods.heavy_ball",
     "nesterov": "meanfield.methods.nesterov",
     "nesterov_restart": "meanfield.methods.nesterov_restart",
     "mass": "meanfield.methods.mass",
+    "langevin": "meanfield.methods.langevin",
+    "entropy_sgd": "meanfield.methods.entropy_sgd",
+    "mf_homsgld": "meanfield.methods.mf_homsgld",
 }
 
-# Each entry is a function of (potentials, law, times, *, schedule, …the numbers of its configuration block).
+# Each entry is a function of (potentials or problem, law, times, *, schedule, …the numbers of its configuration block).
 SOLVERS = {
     "characteristics": "meanfield.limits.characteristics:solve_characteristics",
     "finite_volume": "meanfield.limits.finite_volume:solve_finite_volume",
+    "reduced_characteristics": "meanfield.limits.anisotropic:solve_reduced",
 }
 
 # Families of experiments by the kind of their problem; see meanfield.families.networks for what each module offers.
 FAMILIES = {
     "isotropic_gaussians": "meanfield.families.networks",
+    "anisotropic_gaussians": "meanfield.families.networks",
 }
 
 

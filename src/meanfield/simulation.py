@@ -1,10 +1,12 @@
-"""From a block of the configuration to arrays: run replicates of one simulation.
+"""From a block of the configuration to arrays: run replicates of one simulation, or the candidates of a sweep.
 
-Arrays out, no files; the labels are put on by the workflow's script.
+Arrays out, no files; the labels are put on by the workflow's scripts.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +15,9 @@ from numpy.typing import NDArray
 from meanfield import registry
 from meanfield.errors import DivergenceError
 from meanfield.limits.schedule import Schedule
-from meanfield.problems.factory import make_problem
-from meanfield.problems.isotropic import RadialLaw
+from meanfield.methods.clocks import matched_step
+from meanfield.methods.runs import trajectory
+from meanfield.problems.factory import make_law, make_problem
 
 Floats = NDArray[np.float64]
 
@@ -28,30 +31,111 @@ class Trajectories(NamedTuple):
     """What one simulation leaves: replicates on the first axis."""
 
     iteration: NDArray[np.int64]  # shape (record,)
-    time: Floats  # shape (record,), mean-field time [1]
+    evaluation: NDArray[np.int64]  # shape (record,), gradient evaluations so far
+    time: Floats  # shape (record,), iteration times step size [1]
+    limit_time: Floats  # shape (record,), mean-field time of SGD that moves alike; nan where there is none [1]
     risk: Floats  # shape (replicate, record), exact population risk [1]
-    norm: Floats  # shape (replicate, record, neuron), norm of each neuron's weight vector [1]
+    observables: dict[str, Floats]  # shape (replicate, record, neuron), what the problem records of each neuron [1]
     snapshot: list[str]  # names of the snapshots
     snapshot_iteration: NDArray[np.int64]  # shape (snapshot,)
     weight: NDArray  # shape (replicate, snapshot, neuron, coordinate) [1]
     replicate: NDArray[np.int64]  # shape (replicate,)
 
 
+class Setting(NamedTuple):
+    """An experiment's problem with everything that a run needs besides the optimiser."""
+
+    experiment: str
+    seed: int
+    problem: object
+    law: object
+    schedule: Schedule
+    neurons: int
+
+    def weights(self, replicate: int, precision: str) -> NDArray:
+        """Return the initial weights of a replicate, shape (neuron, weight) [1]."""
+        names = (self.seed, self.experiment, replicate)
+        return self.law.sample(self.neurons, self.problem.dimension, *names).astype(precision)
+
+
+def make_setting(
+    *, experiment: str, seed: int, problem: dict, activation: dict, neurons: int, initial_law: dict, schedule: dict
+) -> Setting:
+    """Return the setting of blocks of the configuration."""
+    return Setting(
+        experiment, seed, make_problem(problem, activation), make_law(problem["kind"], initial_law),
+        Schedule(**schedule), neurons,
+    )  # fmt: skip
+
+
+class Optimiser(NamedTuple):
+    """An optimiser with its numbers."""
+
+    name: str
+    method: ModuleType
+    hyperparameters: object
+    step_size: float
+
+    def matched_step(self, schedule: Schedule) -> float | None:
+        """Return the step at which SGD keeps pace; see `meanfield.methods.clocks.matched_step`."""
+        return matched_step(self.method, self.hyperparameters, self.step_size, schedule)
+
+    @property
+    def evaluations(self) -> int:
+        """Gradient evaluations per iteration [count]."""
+        return self.method.evaluations(self.hyperparameters)
+
+
+def make_optimiser(settings: dict) -> Optimiser:
+    """Return the optimiser of a block with a method, its hyper-parameters and a step size."""
+    method = registry.load(registry.METHODS, settings["method"])
+    hyperparameters = method.Hyperparameters(**settings["hyperparameters"])
+    return Optimiser(settings["method"], method, hyperparameters, settings["step_size"])
+
+
+def states(
+    setting: Setting, optimiser: Optimiser, replicate: int, stops: list[int], precision: str, label: str
+) -> Iterator[tuple[int, NDArray]]:
+    """Yield stops and weights of one run.
+
+    Raises
+    ------
+    DivergenceError
+        If the weights stop being finite.
+
+    """
+    longest = max(1, _UPDATES_BETWEEN_LOOKS // (setting.neurons * setting.problem.dimension))
+    looks = _with_looks(stops, longest)
+    wanted = set(stops)
+    run = trajectory(
+        optimiser.method, optimiser.hyperparameters, setting.problem, setting.weights(replicate, precision),
+        schedule=setting.schedule, step_size=optimiser.step_size, stops=looks, root=setting.seed,
+        experiment=setting.experiment, replicate=replicate,
+    )  # fmt: skip
+    last_good = 0
+    for stop, weights in zip(looks, run, strict=True):
+        # Squares of larger weights overflow; such a run is lost already.
+        if not float(np.abs(weights).max()) < _LARGEST_WEIGHT:
+            raise DivergenceError(
+                f"{label}, replicate {replicate}: {optimiser.name} diverged, its weights are no longer finite at "
+                f"iteration {stop} (they were at {last_good}); likely cause: step_size {optimiser.step_size:g} is too "
+                "large"
+            )
+        last_good = stop
+        if stop in wanted:
+            yield stop, weights
+
+
 def simulate(
     *,
     experiment: str,
     simulation: str,
-    seed: int,
-    problem: dict,
-    activation: dict,
-    neurons: int,
-    initial_law: dict,
-    schedule: dict,
     settings: dict,
     iterations: list[int],
     replicates: range,
     threads: int = 1,
     progress: Callable[[int], None] = lambda iterations: None,
+    **setting,
 ) -> Trajectories:
     """Run some replicates of one simulation.
 
@@ -59,12 +143,8 @@ def simulate(
     ----------
     experiment, simulation : str
         Names; the experiment's enters the random streams, the simulation's only messages.
-    seed : int
-        Root seed.
-    problem, activation, initial_law, schedule, settings : dict
-        Blocks of the configuration.
-    neurons : int
-        Width N.
+    settings : dict
+        Method, hyper-parameters, step size, precision and snapshots, as in the configuration.
     iterations : list of int, increasing
         Iterations to record, the snapshots among them.
     replicates : range
@@ -73,6 +153,8 @@ def simulate(
         Replicates run at once, one per thread.
     progress : callable
         Told the number of iterations done since the last call; called from several threads if there are several.
+    setting
+        Blocks of the configuration; see `make_setting`.
 
     Returns
     -------
@@ -85,42 +167,25 @@ def simulate(
         If the weights stop being finite.
 
     """
-    data = make_problem(problem, activation)
-    law = RadialLaw(**initial_law)
-    clock = Schedule(**schedule)
-    method = registry.load(registry.METHODS, settings["method"])
-    hyperparameters = method.Hyperparameters(**settings["hyperparameters"])
+    where = make_setting(experiment=experiment, **setting)
+    optimiser = make_optimiser(settings)
     names = sorted(settings["snapshots"], key=lambda name: (settings["snapshots"][name], name))
     kept = [settings["snapshots"][name] for name in names]
-    recorded = set(iterations)
-    stops = _with_looks(iterations, max(1, _UPDATES_BETWEEN_LOOKS // (neurons * data.dimension)))
 
     def run(replicate: int):
-        weights = law.sample(neurons, data.dimension, seed, experiment, replicate).astype(settings["precision"])
-        states = method.trajectory(
-            data, weights, hyperparameters,
-            schedule=clock, step_size=settings["step_size"], stops=stops,
-            root=seed, experiment=experiment, replicate=replicate,
-        )  # fmt: skip
-        risks, norms, snapshots = [], [], {}
-        last_good = 0
-        for stop, state in zip(stops, states, strict=True):
-            # Squares of larger weights overflow; such a run is lost already.
-            if not float(np.abs(state).max()) < _LARGEST_WEIGHT:
-                raise DivergenceError(
-                    f"{experiment}/{simulation}, replicate {replicate}: {settings['method']} diverged, its weights are "
-                    f"no longer finite at iteration {stop} (they were at {last_good}); likely cause: step_size "
-                    f"{settings['step_size']:g} is too large"
-                )
-            if stop in recorded:
-                wide = state.astype(float)
-                risks.append(data.risk(wide))
-                norms.append(np.linalg.norm(wide, axis=1))
+        risks, observed, snapshots = [], [], {}
+        last = 0
+        for stop, weights in states(
+            where, optimiser, replicate, iterations, settings["precision"], f"{experiment}/{simulation}"
+        ):
+            wide = weights.astype(float)
+            risks.append(where.problem.risk(wide))
+            observed.append(where.problem.observables(wide))
             if stop in kept:
-                snapshots[stop] = state
-            progress(stop - last_good)
-            last_good = stop
-        return risks, norms, [snapshots[k] for k in kept]
+                snapshots[stop] = weights
+            progress(stop - last)
+            last = stop
+        return risks, observed, [snapshots[k] for k in kept]
 
     if threads > 1 and len(replicates) > 1:
         with ThreadPoolExecutor(threads) as pool:
@@ -128,16 +193,87 @@ def simulate(
     else:
         runs = [run(replicate) for replicate in replicates]
     iteration = np.array(iterations, dtype=np.int64)
+    matched = optimiser.matched_step(where.schedule)
     return Trajectories(
         iteration,
-        iteration * settings["step_size"],
+        iteration * optimiser.evaluations,
+        iteration * optimiser.step_size,
+        iteration * (math.nan if matched is None else matched),
         np.array([risks for risks, _, _ in runs]),
-        np.array([norms for _, norms, _ in runs]),
+        {name: np.array([[one[name] for one in observed] for _, observed, _ in runs]) for name in runs[0][1][0]},
         names,
         np.array(kept, dtype=np.int64),
         np.array([snapshots for _, _, snapshots in runs]),
         np.array(list(replicates), dtype=np.int64),
     )
+
+
+class Sweep(NamedTuple):
+    """What the candidates of a sweep end with."""
+
+    step_size: Floats  # shape (candidate,) [mean-field time]
+    limit_step: Floats  # shape (candidate,), step of SGD that moves alike; nan where there is none [mean-field time]
+    evaluations: NDArray[np.int64]  # shape (candidate,), gradient evaluations of a run
+    risk: Floats  # shape (candidate, replicate), population risk at the end; infinite where a run diverged [1]
+    replicate: NDArray[np.int64]  # shape (replicate,)
+
+
+def sweep(
+    *,
+    experiment: str,
+    sweep: str,
+    settings: dict,
+    candidates: list[dict],
+    replicates: range,
+    progress: Callable[[int], None] = lambda candidates: None,
+    **setting,
+) -> Sweep:
+    """Run every candidate of a sweep on the same replicates and return the risks at the end.
+
+    Parameters
+    ----------
+    experiment, sweep : str
+        Names; the experiment's enters the random streams, the sweep's only messages.
+    settings : dict
+        Method, precision, and either `evaluations`, the gradients that a run may take, or `horizon`, the mean-field
+        time up to which it goes in the clock of SGD.
+    candidates : list of dict
+        Step size and hyper-parameters of each.
+    replicates : range
+        Which replicates.
+    progress : callable
+        Told that one more run is done.
+    setting
+        Blocks of the configuration; see `make_setting`.
+
+    """
+    where = make_setting(experiment=experiment, **setting)
+    steps, matched, lengths, risks = [], [], [], []
+    for candidate in candidates:
+        optimiser = make_optimiser({"method": settings["method"], **candidate})
+        pace = optimiser.matched_step(where.schedule)
+        if "evaluations" in settings:
+            iterations = max(1, settings["evaluations"] // optimiser.evaluations)
+        else:
+            iterations = max(1, math.ceil(settings["horizon"] / (pace or optimiser.step_size) * (1 - 1e-12)))
+        steps.append(optimiser.step_size)
+        matched.append(math.nan if pace is None else pace)
+        lengths.append(iterations * optimiser.evaluations)
+        ends = []
+        for replicate in replicates:
+            try:
+                *_, (_, weights) = states(
+                    where, optimiser, replicate, [iterations], settings["precision"], f"{experiment}/{sweep}"
+                )
+                ends.append(where.problem.risk(weights.astype(float)))
+            except DivergenceError:
+                ends.append(math.inf)
+            progress(1)
+        risks.append(ends)
+    return Sweep(
+        np.array(steps), np.array(matched), np.array(lengths, dtype=np.int64), np.array(risks),
+        np.array(list(replicates), dtype=np.int64),
+    )  # fmt: skip
 
 
 def _with_looks(iterations: list[int], longest: int) -> list[int]:

@@ -45,7 +45,7 @@ SGD = "experiments.isotropic.simulate.sgd"
         ("experiments.isotropic.neurons", True, "boolean True found, integer needed"),
         (f"{SGD}.step_size", "1e-6", "YAML needs a dot and a signed exponent"),
         (f"{SGD}.step_size", 0.0, "0.0 found, more than 0 needed"),
-        (f"{SGD}.method", "sdg", "'sdg' found (did you mean 'sgd'?); known: heavy_ball, mass"),
+        (f"{SGD}.method", "sdg", "'sdg' found (did you mean 'sgd'?); known: entropy_sgd, heavy_ball"),
         (f"{SGD}.hyperparameters", {"momentum": 0.9}, "unknown key 'momentum'; sgd takes: none"),
         (f"{SGD}.snapshots.final", 10**9, "iteration 1000000000 found, but the run ends at 10000000"),
         (f"{SGD}.step_size", 1.0, "step_size * iterations = 1e+07"),

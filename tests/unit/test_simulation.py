@@ -35,7 +35,7 @@ def run(**changes):
 
 def test_a_run_is_the_sequential_run_on_the_same_samples():
     runs = run(schedule={"coefficient": 0.5, "exponent": -0.25})
-    problem = make_problem({"dimension": 6, "separation": 0.5}, RAMP)
+    problem = make_problem({"kind": "isotropic_gaussians", "dimension": 6, "separation": 0.5}, RAMP)
     start = RadialLaw("gaussian", 0.8).sample(20, 6, 7, "test", 1)
     inputs, targets = problem.samples(7, "test", 1, 0, 200)
     steps = Schedule(0.5, -0.25).step_sizes(1e-3, 0, 200)
@@ -46,13 +46,13 @@ def test_a_run_is_the_sequential_run_on_the_same_samples():
     assert np.linalg.norm(runs.weight[1, 1] - last) < 1e-12 * moved
     assert runs.snapshot == ["early", "final"]
     assert runs.risk[1, -1] == pytest.approx(problem.risk(last), abs=1e-10)
-    assert runs.norm[1, -1] == pytest.approx(np.linalg.norm(last, axis=1), abs=1e-10)
+    assert runs.observables["norm"][1, -1] == pytest.approx(np.linalg.norm(last, axis=1), abs=1e-10)
 
 
 def test_records_start_with_the_initial_state():
     runs = run()
     start = RadialLaw("gaussian", 0.8).sample(20, 6, 7, "test", 0)
-    assert (runs.norm[0, 0] == np.linalg.norm(start, axis=1)).all()
+    assert (runs.observables["norm"][0, 0] == np.linalg.norm(start, axis=1)).all()
     assert runs.time.tolist() == [0.0, 1e-3, 5e-3, 37e-3, 0.2]
 
 

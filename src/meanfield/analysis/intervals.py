@@ -41,3 +41,28 @@ def mean_interval(values: Floats, level: float = 0.95) -> Interval:
         return Interval(mean, unknown, unknown)
     half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
     return Interval(mean, mean - half, mean + half)
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """Return a proportion and its score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
+
+    Parameters
+    ----------
+    successes, trials : int or array of int
+        Counts; at least one trial.
+    level : float
+        Confidence level in (0, 1).
+
+    """
+    k, n = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
+    z2 = stats.norm.ppf((1 + level) / 2) ** 2
+    share = k / n
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 / n * (share * (1 - share) + z2 / (4 * n))) / (1 + z2 / n)
+    return Interval(share, np.clip(centre - half, 0, share), np.clip(centre + half, share, 1))
+
+
+def largest(values: Floats) -> Floats:
+    """Return the largest defined value along the last axis; nan where none is defined."""
+    kept = np.where(np.isnan(values), -np.inf, values).max(axis=-1)
+    return np.where(np.isinf(kept) & (kept < 0), np.nan, kept)

@@ -27,6 +27,41 @@ def records_at(limit: xr.Dataset, times: np.ndarray, path: str) -> np.ndarray:
     return index
 
 
+def comparable_records(
+    limit: xr.Dataset, times: np.ndarray, path: str, *, complete: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of some times a limit equation has a record of, and the records.
+
+    Parameters
+    ----------
+    limit : xarray.Dataset
+        Solution of a limit equation.
+    times : array
+        Mean-field times; undefined ones, and ones beyond the solution's end, have no record.
+    path : str
+        Its file, for messages.
+    complete : bool
+        Whether all other times must have one.
+
+    Returns
+    -------
+    found : array of bool, shape of `times`
+        Whether there is a record.
+    index : array of int
+        The records of those that have one.
+
+    """
+    last = limit["time"].values[-1] * (1 + 1e-9)
+    found = np.zeros(times.shape, dtype=bool)
+    found[np.isfinite(times)] = times[np.isfinite(times)] <= last
+    if complete:
+        return found, records_at(limit, times[found], path)
+    known = limit["time"].values
+    place = np.abs(known[None, :] - np.where(found, times, 0.0)[:, None]).argmin(axis=1)
+    found &= np.abs(known[place] - times) <= 1e-9 * np.maximum(times, 1e-300)
+    return found, place[found]
+
+
 def histogram_at(limit: xr.Dataset, record: int, edges: np.ndarray) -> np.ndarray:
     """Return the density of a solution's law averaged over each bin; cells spread their mass evenly."""
     if "position" in limit:

@@ -15,14 +15,15 @@ def method_problems(key: str, settings: dict) -> list[str]:
         return [words.unknown(f"{key}.method", method, registry.METHODS)]
     kind = registry.load(registry.METHODS, method).Hyperparameters
     allowed = {f.name for f in dataclasses.fields(kind)}
+    needed = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     given = set(settings["hyperparameters"])
     listed = ", ".join(sorted(allowed)) or "none"
     problems = [
         f"{key}.hyperparameters: unknown key {name!r}{words.suggest(name, sorted(allowed))}; {method} takes: {listed}"
         for name in sorted(given - allowed)
     ]
-    problems += [f"{key}.hyperparameters: key {name!r} is missing" for name in sorted(allowed - given)]
-    if given == allowed:
+    problems += [f"{key}.hyperparameters: key {name!r} is missing" for name in sorted(needed - given)]
+    if needed <= given <= allowed:
         try:
             kind(**settings["hyperparameters"])
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Two-layer networks on Gaussian data: simulations beside the limit equations of the law of their neurons."""
+"""Two-layer networks on Gaussian data: simulations and sweeps beside the limit equations of their law."""
 
 import itertools
 import math
@@ -6,43 +6,93 @@ import math
 import numpy as np
 
 from meanfield import registry, words
-from meanfield.families.common import method_problems, record_iterations, snapshot_problems
+from meanfield.families.common import (
+    chunks,
+    method_problems,
+    record_iterations,
+    snapshot_problems,
+)
+from meanfield.limits.schedule import Schedule
+from meanfield.methods.clocks import matched_step
 
 RESERVED = ("limits", "convergence")
+PARTS = ("simulate", "solve", "sweeps")
 # Longest mean-field time that a simulation may cover; longer runs are surely a slip in step size or iterations.
 LARGEST_TIME = 1.0e6
+# Solvers and forms of the limit by the kind of the problem.
+SOLVERS = {
+    "isotropic_gaussians": {"characteristics": ("finite", "infinite"), "finite_volume": ("finite", "infinite")},
+    "anisotropic_gaussians": {"reduced_characteristics": ("finite", "first_order", "infinite")},
+}
+# Where an entry of `simulate` has its step size from.
+SOURCES = ("step_size", "tuned", "control_of")
+
+
+# -- what a schema cannot see ---------------------------------------------------------------------------------------
 
 
 def problems(config: dict, key: str, experiment: dict) -> list[str]:
     """Return one line per problem of an experiment that the schema cannot see."""
     found = []
-    activation = experiment["problem"]["activation"]
-    if activation not in config["activations"]:
-        found.append(words.unknown(f"{key}.problem.activation", activation, config["activations"]))
-    for name in sorted(set(experiment["simulate"]) & set(experiment["solve"])):
-        found.append(f"{key}: {name!r} is both under simulate and under solve; names must differ")
-    for part in ("simulate", "solve"):
-        found += [f"{key}.{part}: the name {name!r} is reserved" for name in RESERVED if name in experiment[part]]
-    longest = 0.0
-    for name, simulation in experiment["simulate"].items():
-        found += _simulation_problems(f"{key}.simulate.{name}", simulation)
-        longest = max(longest, simulation["step_size"] * simulation["iterations"])
-    for name, limit in experiment["solve"].items():
+    problem = experiment["problem"]
+    if problem["activation"] not in config["activations"]:
+        found.append(words.unknown(f"{key}.problem.activation", problem["activation"], config["activations"]))
+    if problem.get("informative", 0) > problem["dimension"]:
+        found.append(
+            f"{key}.problem.informative: {problem['informative']} found, "
+            f"at most the dimension, {problem['dimension']}, needed"
+        )
+    parts = {part: experiment.get(part, {}) for part in PARTS}
+    for one, other in itertools.combinations(PARTS, 2):
+        for name in sorted(set(parts[one]) & set(parts[other])):
+            found.append(f"{key}: {name!r} is both under {one} and under {other}; names must differ")
+    for part, entries in parts.items():
+        found += [f"{key}.{part}: the name {name!r} is reserved" for name in RESERVED if name in entries]
+    for name, sweep in parts["sweeps"].items():
+        found += _sweep_problems(f"{key}.sweeps.{name}", sweep)
+    broken = []
+    for name, simulation in parts["simulate"].items():
+        lines = _simulation_problems(f"{key}.simulate.{name}", simulation, experiment)
+        broken += lines
+    found += broken
+    longest = 0.0 if broken else max((_length(experiment, name) or 0.0 for name in parts["simulate"]), default=0.0)
+    solvers = SOLVERS[problem["kind"]]
+    for name, limit in parts["solve"].items():
+        where = f"{key}.solve.{name}"
+        if limit["solver"] not in solvers:
+            found.append(
+                f"{where}.solver: {limit['solver']!r} found; allowed for {problem['kind']}: {', '.join(solvers)}"
+            )
+        elif limit["limit"] not in solvers[limit["solver"]]:
+            allowed = ", ".join(solvers[limit["solver"]])
+            found.append(f"{where}.limit: {limit['limit']!r} found; allowed for {problem['kind']}: {allowed}")
         horizon = limit["horizon"]
         if longest <= LARGEST_TIME and horizon < longest * (1 - 1e-9):
             found.append(
-                f"{key}.solve.{name}.horizon: {horizon} found, but a simulation runs to t = {longest:.6g}; "
-                "at least that is needed"
+                f"{where}.horizon: {horizon} found, but a simulation runs to t = {longest:.6g}; at least that is needed"
             )
-    if "convergence" in experiment:
+    if "convergence" in experiment and problem["kind"] != "isotropic_gaussians":
+        found.append(f"{key}.convergence: found for {problem['kind']}; allowed for isotropic_gaussians")
+    elif "convergence" in experiment:
         times = experiment["convergence"]["times"]
         if any(b <= a for a, b in itertools.pairwise(times)):
             found.append(f"{key}.convergence.times: {words.show(times)} found; they must increase strictly")
     return found
 
 
-def _simulation_problems(key: str, simulation: dict) -> list[str]:
-    found = method_problems(key, simulation) + snapshot_problems(key, simulation)
+def _simulation_problems(key: str, simulation: dict, experiment: dict) -> list[str]:
+    found = snapshot_problems(key, simulation)
+    given = [source for source in SOURCES if source in simulation]
+    if len(given) != 1:
+        listed = ", ".join(given) or "none"
+        return [*found, f"{key}: {listed} found, exactly one of {', '.join(SOURCES)} needed"]
+    if "tuned" in simulation:
+        return found + _tuned_problems(key, simulation, experiment.get("sweeps", {}))
+    if "method" not in simulation:
+        return [*found, f"{key}: key 'method' is missing"]
+    found += method_problems(key, {"hyperparameters": {}, **simulation})
+    if "control_of" in simulation:
+        return found + _control_problems(key, simulation, experiment)
     time = simulation["step_size"] * simulation["iterations"]
     if time > LARGEST_TIME:
         found.append(
@@ -51,9 +101,48 @@ def _simulation_problems(key: str, simulation: dict) -> list[str]:
     return found
 
 
+def _tuned_problems(key: str, simulation: dict, sweeps: dict) -> list[str]:
+    if simulation["tuned"] not in sweeps:
+        return [words.unknown(f"{key}.tuned", simulation["tuned"], sweeps)]
+    return [
+        f"{key}.{name}: found beside tuned, which brings it from the sweep; leave it out"
+        for name in ("method", "hyperparameters")
+        if name in simulation
+    ]
+
+
+def _control_problems(key: str, simulation: dict, experiment: dict) -> list[str]:
+    others = experiment["simulate"]
+    target = simulation["control_of"]
+    if target not in others:
+        return [words.unknown(f"{key}.control_of", target, others)]
+    if "control_of" in others[target]:
+        return [f"{key}.control_of: {target!r} found, which is a control itself"]
+    if simulation["method"] != "sgd":
+        return [f"{key}.method: {simulation['method']!r} found; a control is run with sgd"]
+    settings = others[target]
+    if "step_size" not in settings or method_problems("", {"hyperparameters": {}, **settings}):
+        return []
+    if _matched(settings, experiment) is None:
+        return [f"{key}.control_of: {target!r} found, whose method {settings['method']} has no constant clock"]
+    return []
+
+
+def _sweep_problems(key: str, sweep: dict) -> list[str]:
+    if ("evaluations" in sweep) == ("horizon" in sweep):
+        return [f"{key}: exactly one of evaluations, horizon needed"]
+    for candidate in candidates(sweep):
+        found = method_problems(key, {"method": sweep["method"], "hyperparameters": candidate["hyperparameters"]})
+        if found:
+            return found
+        if not 0 < candidate["step_size"] < 1000:
+            return [f"{key}.grid.step_size: {candidate['step_size']!r} found, a number in (0, 1000) needed"]
+    return []
+
+
 def datasets(experiment: dict) -> list[str]:
     """Return the names of the analysed datasets that a figure may show."""
-    names = [*experiment["simulate"]]
+    names = [*experiment["simulate"], *experiment.get("sweeps", {})]
     if experiment["solve"]:
         names.append("limits")
     if "convergence" in experiment:
@@ -61,12 +150,83 @@ def datasets(experiment: dict) -> list[str]:
     return names
 
 
-# -- what decides the numbers of each job ---------------------------------------------------------------------------
+# -- step sizes and times -------------------------------------------------------------------------------------------
+
+
+def _matched(settings: dict, experiment: dict) -> float | None:
+    # The step of SGD that keeps pace with an entry of known step size.
+    method = registry.load(registry.METHODS, settings["method"])
+    hyperparameters = method.Hyperparameters(**settings.get("hyperparameters", {}))
+    return matched_step(method, hyperparameters, settings["step_size"], Schedule(**experiment["schedule"]))
+
+
+def resolved(simulation: str, experiment: dict, best: dict | None = None) -> dict | None:
+    """Return the settings of a simulation with method, hyper-parameters and step size in place.
+
+    Parameters
+    ----------
+    simulation : str
+        Its name.
+    experiment : dict
+        Block of the configuration.
+    best : dict, optional
+        Best candidate of the sweep that the simulation, or the one it controls, is tuned by: method, step size and
+        hyper-parameters.
+
+    Returns
+    -------
+    dict or None
+        None if the sweep decides and `best` is not given.
+
+    Raises
+    ------
+    ValueError
+        If a control's target has no constant clock.
+
+    """
+    settings = experiment["simulate"][simulation]
+    target = settings.get("control_of")
+    source = experiment["simulate"][target] if target else settings
+    if "tuned" in source:
+        if best is None:
+            return None
+        source = best
+    if not target:
+        return {**settings, **{name: source.get(name, {}) for name in ("method", "hyperparameters", "step_size")}}
+    step = _matched(source, experiment)
+    if step is None:
+        msg = f"{simulation}: control of {target}, whose method {source['method']} has no constant clock"
+        raise ValueError(msg)
+    return {**settings, "hyperparameters": settings.get("hyperparameters", {}), "step_size": step}
+
+
+def tuned_by(simulation: str, experiment: dict) -> str | None:
+    """Return the name of the sweep that decides the step size of a simulation, or None."""
+    settings = experiment["simulate"][simulation]
+    return experiment["simulate"][settings.get("control_of", simulation)].get("tuned")
+
+
+def _length(experiment: dict, simulation: str) -> float | None:
+    settings = resolved(simulation, experiment)
+    return settings["step_size"] * settings["iterations"] if settings else None
+
+
+def candidates(sweep: dict) -> list[dict]:
+    """Return step size and hyper-parameters of every candidate of a sweep, the first key of the grid slowest."""
+    names = sorted(sweep["grid"], key=lambda name: (name != "step_size", name))
+    return [
+        {
+            "step_size": values[0],
+            "hyperparameters": {**sweep.get("hyperparameters", {}), **dict(zip(names[1:], values[1:], strict=True))},
+        }
+        for values in itertools.product(*(sweep["grid"][name] for name in names))
+    ]
 
 
 def record_times(experiment: dict, limit: dict) -> list[float]:
     """Return the times at which a limit equation is recorded: those of every simulation, and a log grid of its own.
 
+    Those of a simulation are its iterations in units of its step size, and in the clock of SGD that keeps pace with it.
     The own grid spans four decades up to the horizon, with the round numbers in it.
     """
     horizon = float(limit["horizon"])
@@ -75,11 +235,17 @@ def record_times(experiment: dict, limit: dict) -> list[float]:
     decades = range(math.floor(start), math.ceil(math.log10(horizon)) + 1)
     round_ones = {float(f"{m}e{n}") for n in decades for m in range(1, 10)}
     times = {0.0, horizon, *(float(t) for t in own[:-1]), *(t for t in round_ones if t >= own[0])}
-    for simulation in experiment["simulate"].values():
-        times.update(k * simulation["step_size"] for k in record_iterations(simulation))
+    for name in experiment["simulate"]:
+        settings = resolved(name, experiment)
+        if settings:
+            steps = {settings["step_size"], _matched(settings, experiment) or settings["step_size"]}
+            times.update(k * step for k in record_iterations(settings) for step in steps)
     kept = sorted(t for t in times if t <= horizon * (1 + 1e-9))
     # Times that differ by rounding alone are one time.
     return [t for n, t in enumerate(kept) if n == 0 or t - kept[n - 1] > 1e-12 * t]
+
+
+# -- what decides the numbers of each job ---------------------------------------------------------------------------
 
 
 def problem_parameters(config: dict, experiment: str) -> dict:
@@ -99,18 +265,39 @@ def _common(config: dict, experiment: str) -> dict:
 
 
 def simulation_parameters(config: dict, experiment: str, simulation: str) -> dict:
-    """Return everything that decides the numbers of one simulation, and nothing else."""
+    """Return everything that decides the numbers of one simulation, and nothing else, but for what a sweep decides."""
     block = config["experiments"][experiment]
     settings = block["simulate"][simulation]
-    numbers = {key: settings[key] for key in ("method", "step_size", "hyperparameters", "precision", "snapshots")}
+    target = settings.get("control_of")
+    numbers = resolved(simulation, block)
+    if numbers is None:  # the job reads the sweep's best candidate and completes this
+        numbers = {"tuned": block["simulate"][target or simulation]["tuned"], **settings}
+    kept = ("method", "step_size", "hyperparameters", "precision", "snapshots", "tuned", "control_of")
     return {
         "experiment": experiment,
         "simulation": simulation,
         "seed": config["seed"],
         "neurons": block["neurons"],
         **_common(config, experiment),
-        "settings": numbers,
+        "settings": {key: numbers[key] for key in kept if key in numbers},
         "iterations": record_iterations(settings),
+    }
+
+
+def sweep_parameters(config: dict, experiment: str, sweep: str) -> dict:
+    """Return everything that decides the numbers of one sweep, and nothing else."""
+    block = config["experiments"][experiment]
+    settings = block["sweeps"][sweep]
+    kept = ("method", "precision", "evaluations", "horizon")
+    return {
+        "experiment": experiment,
+        "sweep": sweep,
+        "seed": config["seed"],
+        "neurons": block["neurons"],
+        **_common(config, experiment),
+        "settings": {key: settings[key] for key in kept if key in settings},
+        "candidates": candidates(settings),
+        "replicates": [settings["first_replicate"], settings["first_replicate"] + settings["replicates"]],
     }
 
 
@@ -140,9 +327,19 @@ def convergence_parameters(config: dict, experiment: str) -> dict:
     }
 
 
+def simulation_chunks(config: dict, experiment: str, simulation: str) -> list[range]:
+    """Return the replicates of each job of a simulation."""
+    return chunks(config["experiments"][experiment]["simulate"][simulation], config["replicates_per_job"])
+
+
 def job_modules(config: dict, experiment: str, part: str, name: str) -> tuple[str, ...]:
     """Return the modules that a job loads by name: the optimiser's or the solver's."""
-    settings = config["experiments"][experiment][part][name]
+    block = config["experiments"][experiment]
+    settings = block[part][name]
+    if part == "solve":
+        return (registry.module_name(registry.SOLVERS, settings["solver"]),)
+    methods = [settings["method"]] if "method" in settings else []
     if part == "simulate":
-        return (registry.module_name(registry.METHODS, settings["method"]),)
-    return (registry.module_name(registry.SOLVERS, settings["solver"]),)
+        target = block["simulate"].get(settings.get("control_of"), settings)
+        methods += [target["method"]] if "method" in target else [block["sweeps"][target["tuned"]]["method"]]
+    return tuple(dict.fromkeys(registry.module_name(registry.METHODS, method) for method in methods))

@@ -19,6 +19,7 @@ INITIAL_WEIGHTS = 0
 SAMPLES = 1
 COUPLINGS = 2  # of a random target
 TEST_POINTS = 3  # scrambling of quasi-random test sets
+INJECTED_NOISE = 4  # of Langevin dynamics
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
@@ -43,7 +44,8 @@ def seed_sequence(root: int, experiment: str, replicate: int, purpose: int) -> n
     replicate : int
         Index of the replicate, from 0.
     purpose : int
-        What the numbers are for: `INITIAL_WEIGHTS`, `SAMPLES`, `COUPLINGS` or `TEST_POINTS`.
+        What the numbers are for: `INITIAL_WEIGHTS`, `SAMPLES`, `COUPLINGS`, `TEST_POINTS` or
+        `INJECTED_NOISE`.
 
     Returns
     -------

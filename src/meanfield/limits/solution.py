@@ -5,8 +5,7 @@ import numpy as np
 from meanfield import registry
 from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
-from meanfield.problems.factory import make_problem
-from meanfield.problems.isotropic import RadialLaw
+from meanfield.problems.factory import make_law, make_problem
 
 
 def solve(
@@ -29,10 +28,13 @@ def solve(
 
     """
     data = make_problem(problem, activation)
-    potentials = radial_potentials(data, infinite=settings["limit"] == "infinite")
+    law = make_law(problem["kind"], initial_law)
+    clock = Schedule(**schedule)
+    solver = registry.load(registry.SOLVERS, settings["solver"])
     numbers = {
         key: value for key, value in settings.items() if key not in ("solver", "limit", "horizon", "records_per_decade")
     }
-    return registry.load(registry.SOLVERS, settings["solver"])(
-        potentials, RadialLaw(**initial_law), np.array(times), schedule=Schedule(**schedule), **numbers
-    )
+    if problem["kind"] != "isotropic_gaussians":
+        return solver(data, law, np.array(times), limit=settings["limit"], schedule=clock, **numbers)
+    potentials = radial_potentials(data, infinite=settings["limit"] == "infinite")
+    return solver(potentials, law, np.array(times), schedule=clock, **numbers)

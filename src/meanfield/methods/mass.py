@@ -10,14 +10,16 @@ for bit. In the authors' parameters :math:`\gamma = (1 - \alpha)/(1 + \alpha)` a
 per iteration.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from numpy.typing import NDArray
 
 from meanfield.kernels.momentum import Momentum
-from meanfield.methods.blocks import require_range, run_blocks
-from meanfield.problems.isotropic import IsotropicGaussians
+from meanfield.methods.oracle import Oracle
+from meanfield.methods.ranges import require_range
+
+TITLE = "MaSS"
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,41 @@ class Hyperparameters:
         require_range("compensation", self.compensation, 0, 1)
 
 
-def trajectory(
-    problem: IsotropicGaussians, weights: NDArray, hyperparameters: Hyperparameters, **run
-) -> Iterator[NDArray]:
-    """Yield the points u at each stop; see `meanfield.methods.blocks.run_blocks` for the arguments."""
-    momentum = Momentum(gamma=hyperparameters.momentum, compensation=hyperparameters.compensation)
-    return run_blocks(problem, weights, momentum, **run)
+class State(NamedTuple):
+    """The point u, where the gradient is taken, and w, where the last step ended."""
+
+    point: NDArray
+    end: NDArray
+
+
+def start(point: NDArray, hyperparameters: Hyperparameters) -> State:
+    """Return the state at the initial weights."""
+    return State(point, point)
+
+
+def step(state: State, oracle: Oracle, step_size: float, hyperparameters: Hyperparameters) -> State:
+    """Return the state after one iteration."""
+    gradient = oracle.gradient(state.point)
+    oracle.next()
+    end = oracle.retract(state.point - step_size * gradient)
+    ahead = end + hyperparameters.momentum * (end - state.end)
+    compensation = hyperparameters.compensation * step_size
+    return State(oracle.retract(ahead + compensation * gradient if compensation else ahead), end)
+
+
+def evaluations(hyperparameters: Hyperparameters) -> int:
+    """Return the gradients per iteration."""
+    return 1
+
+
+def clock(hyperparameters: Hyperparameters, step_size: float) -> float:
+    r"""Return the factor of SGD's step with the same effect where gradients vary slowly.
+
+    It is :math:`(1 - \eta_2/\eta_1)/(1 - \gamma)`.
+    """
+    return (1 - hyperparameters.compensation) / (1 - hyperparameters.momentum)
+
+
+def recurrence(hyperparameters: Hyperparameters) -> Momentum:
+    """Return the coefficients for the compiled kernels."""
+    return Momentum(gamma=hyperparameters.momentum, compensation=hyperparameters.compensation)

@@ -10,14 +10,16 @@ points u. For slowly varying gradients it moves like SGD with the step :math:`s/
 iteration.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from numpy.typing import NDArray
 
 from meanfield.kernels.momentum import Momentum
-from meanfield.methods.blocks import require_range, run_blocks
-from meanfield.problems.isotropic import IsotropicGaussians
+from meanfield.methods.oracle import Oracle
+from meanfield.methods.ranges import require_range
+
+TITLE = "Nesterov"
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,35 @@ class Hyperparameters:
         require_range("momentum", self.momentum, 0, 1)
 
 
-def trajectory(
-    problem: IsotropicGaussians, weights: NDArray, hyperparameters: Hyperparameters, **run
-) -> Iterator[NDArray]:
-    """Yield the points u at each stop; see `meanfield.methods.blocks.run_blocks` for the arguments."""
-    return run_blocks(problem, weights, Momentum(gamma=hyperparameters.momentum), **run)
+class State(NamedTuple):
+    """The point u, where the gradient is taken, and w, where the last step ended."""
+
+    point: NDArray
+    end: NDArray
+
+
+def start(point: NDArray, hyperparameters: Hyperparameters) -> State:
+    """Return the state at the initial weights."""
+    return State(point, point)
+
+
+def step(state: State, oracle: Oracle, step_size: float, hyperparameters: Hyperparameters) -> State:
+    """Return the state after one iteration."""
+    end = oracle.retract(state.point - step_size * oracle.gradient(state.point))
+    oracle.next()
+    return State(oracle.retract(end + hyperparameters.momentum * (end - state.end)), end)
+
+
+def evaluations(hyperparameters: Hyperparameters) -> int:
+    """Return the gradients per iteration."""
+    return 1
+
+
+def clock(hyperparameters: Hyperparameters, step_size: float) -> float:
+    r"""Return the factor of SGD's step that has the same effect where gradients vary slowly, :math:`1/(1 - \mu)`."""
+    return 1 / (1 - hyperparameters.momentum)
+
+
+def recurrence(hyperparameters: Hyperparameters) -> Momentum:
+    """Return the coefficients for the compiled kernels."""
+    return Momentum(gamma=hyperparameters.momentum)

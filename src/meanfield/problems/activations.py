@@ -2,7 +2,8 @@ r"""Activation functions and their exact averages over Gaussian and spherical in
 
 Every activation offers, besides its value and derivative, the averages from which population risks follow:
 
-* :math:`h_n(t) = E[\sigma(tG)\,He_n(G)]/\sqrt{n!}`, G standard normal (Hermite coefficients),
+* :math:`h_n(t) = E[\sigma(tG)\,He_n(G)]/\sqrt{n!}`, G standard normal (Hermite coefficients), and the same with a
+  bias, :math:`E[\sigma(tG + b)\,He_n(G)]/\sqrt{n!}`, or with :math:`\sigma'` in place of :math:`\sigma`,
 * :math:`E\,\sigma(tG)^2` and :math:`E[\sigma(s_1 G_1)\sigma(s_2 G_2)]` for correlated normals,
 * :math:`h(s; d) = E\,\sigma(s c)`, c a coordinate of a uniform direction in d dimensions.
 
@@ -144,22 +145,23 @@ class PiecewiseLinear:
         """Return the activation as the compiled kernels take it."""
         return (activate.PIECEWISE_LINEAR, *self._tables, np.zeros(4))
 
-    def hermite(self, t: ArrayLike, order: int) -> Floats:
+    def hermite(self, t: ArrayLike, order: int, bias: ArrayLike = 0.0) -> Floats:
         r"""Return h_n(t) for n = 0 … order, shape (order + 1, *t.shape); t >= 0 [1].
 
-        With :math:`\zeta_k = b_k/t` and slope changes :math:`m_k`, for n >= 2,
-        :math:`h_n = t \sum_k m_k \varphi(\zeta_k) He_{n-2}(\zeta_k)/\sqrt{n!}`.
+        With :math:`\zeta_k = (b_k - b)/t`, slope changes :math:`m_k` and the bias b, which has the shape of t or none,
+        for n >= 2, :math:`h_n = t \sum_k m_k \varphi(\zeta_k) He_{n-2}(\zeta_k)/\sqrt{n!}`.
         """
         t = np.maximum(np.asarray(t, dtype=float), _TINY)
         b, slopes, intercepts = self._tables
         out = np.zeros((order + 1, *t.shape))
-        out[0] = intercepts[0]
+        out[0] = intercepts[0] + slopes[0] * np.asarray(bias)
         if order >= 1:
             out[1] = slopes[0] * t
         for knot, m in zip(b, self.slope_changes, strict=True):
-            zeta = np.clip(knot / t, -_LARGEST_KNOT, _LARGEST_KNOT)
+            distance = knot - bias
+            zeta = np.clip(distance / t, -_LARGEST_KNOT, _LARGEST_KNOT)
             density, upper = _pdf(zeta), special.ndtr(-zeta)
-            out[0] += m * (t * density - knot * upper)
+            out[0] += m * (t * density - distance * upper)
             if order >= 1:
                 out[1] += m * t * upper
             if order >= 2:
@@ -167,9 +169,25 @@ class PiecewiseLinear:
                 out[2:] += m * t * density * normalised_hermite(zeta, order - 2) / np.sqrt(n * (n - 1))
         return out
 
-    def gaussian_mean(self, t: ArrayLike) -> Floats:
-        """Return E sigma(tG), elementwise in t >= 0 [1]."""
-        return self.hermite(t, 0)[0]
+    def slope_hermite(self, t: ArrayLike, order: int, bias: ArrayLike = 0.0) -> Floats:
+        r"""Return :math:`E[\sigma'(tG + b) He_n(G)]/\sqrt{n!}` for n = 0 … order, shape (order + 1, *t.shape).
+
+        It is :math:`\partial_b h_n`, and :math:`\sqrt{n}\, h_n = t` times the coefficient n - 1.
+        """
+        t = np.maximum(np.asarray(t, dtype=float), _TINY)
+        out = np.zeros((order + 1, *t.shape))
+        out[0] = self._tables[1][0]
+        n = np.arange(1, order + 1).reshape(-1, *([1] * t.ndim))
+        for knot, m in zip(self.knots, self.slope_changes, strict=True):
+            zeta = np.clip((knot - bias) / t, -_LARGEST_KNOT, _LARGEST_KNOT)
+            out[0] += m * special.ndtr(-zeta)
+            if order:
+                out[1:] += m * _pdf(zeta) * normalised_hermite(zeta, order - 1) / np.sqrt(n)
+        return out
+
+    def gaussian_mean(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
+        """Return E sigma(tG + b), elementwise in t >= 0 and the bias b [1]."""
+        return self.hermite(t, 0, bias)[0]
 
     def gaussian_mean_derivative(self, t: ArrayLike) -> Floats:
         """Return the derivative of `gaussian_mean`, elementwise in t >= 0 [1]."""
@@ -179,36 +197,46 @@ class PiecewiseLinear:
             out += m * _pdf(np.clip(knot / t, -_LARGEST_KNOT, _LARGEST_KNOT))
         return out
 
-    def gaussian_mean_square(self, t: ArrayLike) -> Floats:
-        """Return E sigma(tG)^2, elementwise in t >= 0 [1]."""
+    def gaussian_mean_square(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
+        """Return E sigma(tG + b)^2, elementwise in t >= 0 and the bias b [1]."""
         t = np.maximum(np.asarray(t, dtype=float), _TINY)
         b, slopes, intercepts = self._tables
         out = np.zeros(t.shape)
         edges = [-np.inf, *b, np.inf]
         for left, right, slope, value in zip(edges, edges[1:], slopes, intercepts, strict=False):
-            lo = np.clip(left / t, -_LARGEST_KNOT, _LARGEST_KNOT)
-            hi = np.clip(right / t, -_LARGEST_KNOT, _LARGEST_KNOT)
+            value = value + slope * np.asarray(bias)
+            lo = np.clip((left - bias) / t, -_LARGEST_KNOT, _LARGEST_KNOT)
+            hi = np.clip((right - bias) / t, -_LARGEST_KNOT, _LARGEST_KNOT)
             mass = special.ndtr(hi) - special.ndtr(lo)
             first = _pdf(lo) - _pdf(hi)
             second = mass + lo * _pdf(lo) - hi * _pdf(hi)
             out += value**2 * mass + 2 * value * slope * t * first + (slope * t) ** 2 * second
         return np.maximum(out, 0.0)  # rounding may leave -1e-20 where the activation hardly ever leaves zero
 
-    def pair_mean(self, s1: ArrayLike, s2: ArrayLike, c: ArrayLike, order: int = 64) -> Floats:
-        r"""Return :math:`E[\sigma(s_1 G_1) \sigma(s_2 G_2)]` for normals of correlation c, elementwise.
+    def pair_mean(
+        self,
+        s1: ArrayLike,
+        s2: ArrayLike,
+        c: ArrayLike,
+        order: int = 64,
+        *,
+        bias1: ArrayLike = 0.0,
+        bias2: ArrayLike = 0.0,
+    ) -> Floats:
+        r"""Return :math:`E[\sigma(s_1 G_1 + b_1) \sigma(s_2 G_2 + b_2)]` for normals of correlation c, elementwise.
 
         Twice Price's theorem: the second derivative in c is a sum of bivariate normal densities at the knots,
         integrated here by Gauss-Legendre quadrature in the angle arcsin c. Accurate to about 1e-12 for
         \|c\| <= 0.9 and to 1e-6 up to \|c\| = 1 at the default order.
         """
-        s1, s2, c = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (s1, s2, c)))
+        s1, s2, c, bias1, bias2 = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (s1, s2, c, bias1, bias2)))
         s1, s2 = np.maximum(s1, _TINY), np.maximum(s2, _TINY)
-        h1, h2 = self.hermite(s1, 1), self.hermite(s2, 1)
+        h1, h2 = self.hermite(s1, 1, bias1), self.hermite(s2, 1, bias2)
         out = h1[0] * h2[0] + c * h1[1] * h2[1]
         nodes, weights = special.roots_legendre(order)
         out = np.array(out, dtype=float, order="C")
         _add_knot_pairs(
-            *(np.ascontiguousarray(a).ravel() for a in (s1, s2, c)),
+            *(np.ascontiguousarray(a).ravel() for a in (s1, s2, c, bias1, bias2)),
             np.array(self.knots), self.slope_changes, nodes, weights, out.reshape(-1),
         )  # fmt: skip
         return out
@@ -235,7 +263,7 @@ class PiecewiseLinear:
 
 
 @nb.njit(cache=True, nogil=True)
-def _add_knot_pairs(s1, s2, c, knots, changes, nodes, weights, out):
+def _add_knot_pairs(s1, s2, c, bias1, bias2, knots, changes, nodes, weights, out):
     # out += sum over pairs of knots of the integral that Price's theorem leaves, elementwise.
     for n in range(c.size):
         top = math.asin(min(max(c[n], -1.0), 1.0))
@@ -245,9 +273,9 @@ def _add_knot_pairs(s1, s2, c, knots, changes, nodes, weights, out):
             cosine2 = max(1 - sine * sine, 1e-300)
             density = 0.0
             for a in range(knots.size):
-                x = min(max(knots[a] / s1[n], -1e8), 1e8)
+                x = min(max((knots[a] - bias1[n]) / s1[n], -1e8), 1e8)
                 for b in range(knots.size):
-                    y = min(max(knots[b] / s2[n], -1e8), 1e8)
+                    y = min(max((knots[b] - bias2[n]) / s2[n], -1e8), 1e8)
                     # x^2 + y^2 - 2 x y sine without cancellation as sine approaches one
                     form = ((x - y) ** 2 + 2 * x * y * (1 - sine)) / (2 * cosine2)
                     if form < 700:
@@ -322,39 +350,56 @@ class Smooth:
         parameters = np.array([self.amplitude, self.gain, self.shift, self.offset])
         return (_SMOOTH[self.shape][0], np.zeros(1), np.zeros(2), np.zeros(2), parameters)
 
-    def hermite(self, t: ArrayLike, order: int) -> Floats:
-        """Return h_n(t) for n = 0 … order, shape (order + 1, *t.shape); t >= 0 [1]."""
-        t = np.asarray(t, dtype=float)
+    def _inputs(self, t: ArrayLike, bias: ArrayLike) -> tuple[Floats, Floats, Floats]:
+        # Preactivations t G + b at the nodes of G, which are the last axis; the nodes and their weights.
         nodes, weights = gaussian_rule(self.order)
-        values = self(t[..., None] * nodes) * weights
-        return np.moveaxis(values @ normalised_hermite(nodes, order).T, -1, 0)
+        return np.asarray(t, dtype=float)[..., None] * nodes + np.asarray(bias)[..., None], nodes, weights
 
-    def gaussian_mean(self, t: ArrayLike) -> Floats:
-        """Return E sigma(tG), elementwise in t >= 0 [1]."""
-        nodes, weights = gaussian_rule(self.order)
-        return self(np.asarray(t, dtype=float)[..., None] * nodes) @ weights
+    def hermite(self, t: ArrayLike, order: int, bias: ArrayLike = 0.0) -> Floats:
+        """Return h_n(t) for n = 0 … order, shape (order + 1, *t.shape); t >= 0, the bias of its shape or none [1]."""
+        z, nodes, weights = self._inputs(t, bias)
+        return np.moveaxis((self(z) * weights) @ normalised_hermite(nodes, order).T, -1, 0)
+
+    def slope_hermite(self, t: ArrayLike, order: int, bias: ArrayLike = 0.0) -> Floats:
+        r"""Return :math:`E[\sigma'(tG + b) He_n(G)]/\sqrt{n!}` for n = 0 … order, shape (order + 1, *t.shape)."""
+        z, nodes, weights = self._inputs(t, bias)
+        return np.moveaxis((self.derivative(z) * weights) @ normalised_hermite(nodes, order).T, -1, 0)
+
+    def gaussian_mean(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
+        """Return E sigma(tG + b), elementwise in t >= 0 and the bias b [1]."""
+        z, _, weights = self._inputs(t, bias)
+        return self(z) @ weights
 
     def gaussian_mean_derivative(self, t: ArrayLike) -> Floats:
         """Return the derivative of `gaussian_mean`, elementwise in t >= 0 [1]."""
         nodes, weights = gaussian_rule(self.order)
         return self.derivative(np.asarray(t, dtype=float)[..., None] * nodes) @ (weights * nodes)
 
-    def gaussian_mean_square(self, t: ArrayLike) -> Floats:
-        """Return E sigma(tG)^2, elementwise in t >= 0 [1]."""
-        nodes, weights = gaussian_rule(self.order)
-        return self(np.asarray(t, dtype=float)[..., None] * nodes) ** 2 @ weights
+    def gaussian_mean_square(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
+        """Return E sigma(tG + b)^2, elementwise in t >= 0 and the bias b [1]."""
+        z, _, weights = self._inputs(t, bias)
+        return self(z) ** 2 @ weights
 
-    def pair_mean(self, s1: ArrayLike, s2: ArrayLike, c: ArrayLike, order: int = 201) -> Floats:
-        """Return E[sigma(s1 G1) sigma(s2 G2)] for normals of correlation c, elementwise, by product quadrature."""
-        s1, s2, c = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (s1, s2, c)))
+    def pair_mean(
+        self,
+        s1: ArrayLike,
+        s2: ArrayLike,
+        c: ArrayLike,
+        order: int = 201,
+        *,
+        bias1: ArrayLike = 0.0,
+        bias2: ArrayLike = 0.0,
+    ) -> Floats:
+        """Return E[sigma(s1 G1 + b1) sigma(s2 G2 + b2)] for normals of correlation c, by product quadrature."""
+        s1, s2, c, bias1, bias2 = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (s1, s2, c, bias1, bias2)))
         nodes, weights = gaussian_rule(order)
         out = np.zeros(s1.shape)
         other = np.sqrt(np.maximum(1 - c * c, 0))
         for node, weight in zip(nodes, weights, strict=True):
-            first = self(s1 * node)
+            first = self(s1 * node + bias1)
             for node2, weight2 in zip(nodes, weights, strict=True):
                 if weight * weight2 > 1e-16:
-                    out += weight * weight2 * first * self(s2 * (c * node + other * node2))
+                    out += weight * weight2 * first * self(s2 * (c * node + other * node2) + bias2)
         return out
 
     def spherical_mean(self, s: ArrayLike, dimension: int) -> Floats:

@@ -44,6 +44,7 @@ class IsotropicGaussians:
     dimension: int
     separation: float
     activation: Activation
+    extra_columns = 0  # of the weights, before those of the inputs
 
     @property
     def scales(self) -> tuple[float, float]:
@@ -72,9 +73,17 @@ class IsotropicGaussians:
         residual = y - self.activation(z).mean()
         return np.outer(-2 * residual * self.activation.derivative(z), x)
 
+    def sample_loss(self, weights: Floats, x: Floats, y: float) -> float:
+        """Return the squared error at one sample [1]."""
+        return float((y - self.activation(weights @ x).mean()) ** 2)
+
     def block_state(self, weights: NDArray, momentum: Momentum = SGD) -> BlockState:
         """Return the compiled state of an optimiser, plain SGD if none is given, that starts from `weights`."""
         return BlockState(weights, self.activation.kernel_code(), momentum=momentum)
+
+    def observables(self, weights: Floats) -> dict[str, Floats]:
+        """Return what is recorded of each neuron, shape (neuron,): the norm of its weight vector [1]."""
+        return {"norm": np.linalg.norm(weights, axis=1)}
 
     # -- population quantities ----------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""Rule analyse_reduced_simulation: bands of risk and of the reduced variables, beside the limit equations."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from meanfield import io
+from meanfield.analysis.intervals import largest, mean_interval
+from meanfield.analysis.solutions import comparable_records
+from meanfield.logs import logged_to
+from meanfield.problems.anisotropic import REDUCED
+from meanfield.provenance import stamp
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def analyse(
+    runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, str], settings: dict, parameters: dict
+) -> xr.Dataset:
+    """Return the analysed dataset of one simulation.
+
+    Parameters
+    ----------
+    runs : xarray.Dataset
+        All replicates.
+    limits, paths : dict
+        Solutions of the limit equations by name, and their files for messages.
+    settings : dict
+        The experiment's block `analyse`.
+    parameters : dict
+        Parameters of the simulation.
+
+    """
+    v = io.variable
+    time = runs["limit_time"].values
+    risk = runs["risk"].values
+    band = mean_interval(risk)
+    means = np.array([runs[name].values.mean(axis=2) for name in REDUCED])
+    middle = [mean_interval(one) for one in means]
+    names = list(limits)
+    limit_risk = np.full((len(names), time.size), np.nan)
+    limit_means = np.full((len(names), len(REDUCED), time.size), np.nan)
+    for n, name in enumerate(names):
+        complete = "tuned" not in parameters["settings"]
+        found, index = comparable_records(limits[name], time, paths[name], complete=complete)
+        limit_risk[n, found] = limits[name]["risk"].values[index]
+        for m, variable in enumerate(REDUCED):
+            limit_means[n, m, found] = limits[name][variable].values[index] @ limits[name]["mass"].values
+    late = np.nan_to_num(time, nan=-1.0) >= settings["agreement_from"] * (1 - 1e-9)
+    if not late.any():
+        late[-1] = True
+    deviation = risk[None] - limit_risk[:, None]
+    mean_deviation = np.abs(means.mean(axis=1)[None] - limit_means)
+    final = mean_interval(risk[:, -1])
+    start = f"from t = {settings['agreement_from']:g} on"
+    return xr.Dataset(
+        {
+            "risk": v("replicate record", risk, "population risk"),
+            "risk_mean": v("record", band.mean, "population risk, mean over replicates"),
+            "risk_low": v("record", band.low, "lower end of the 95 % interval of the mean risk"),
+            "risk_high": v("record", band.high, "upper end of the 95 % interval of the mean risk"),
+            "risk_least": v("record", risk.min(axis=0), "smallest population risk over replicates"),
+            "risk_largest": v("record", risk.max(axis=0), "largest population risk over replicates"),
+            "risk_limit": v("limit record", limit_risk, "population risk of the limit equation"),
+            "reduced": v("variable replicate record", means, "mean of the reduced variable over neurons"),
+            "reduced_mean": v("variable record", [one.mean for one in middle], "the same, mean over replicates"),
+            "reduced_low": v("variable record", [one.low for one in middle], "lower end of its 95 % interval"),
+            "reduced_high": v("variable record", [one.high for one in middle], "upper end of its 95 % interval"),
+            "reduced_limit": v("limit variable record", limit_means, "mean of the reduced variable in the limit"),
+            "risk_deviation_max": v(
+                "limit replicate",
+                largest(np.abs(deviation[..., late])),
+                f"largest risk deviation from the limit {start}",
+            ),
+            "risk_deviation_mean_max": v(
+                "limit",
+                largest(np.abs(deviation.mean(axis=1)[..., late])),
+                f"largest deviation of the mean risk from the limit {start}",
+            ),
+            "reduced_deviation_max": v(
+                "limit variable",
+                largest(mean_deviation[..., late]),
+                f"largest deviation of the mean of the reduced variable from the limit {start}",
+            ),
+            "final_risk_each": v("replicate", risk[:, -1], "population risk at the end of each run"),
+            "final_risk": v("", final.mean, "population risk at the end"),
+            "final_risk_low": v("", final.low, "lower end of its 95 % interval"),
+            "final_risk_high": v("", final.high, "upper end of its 95 % interval"),
+        },
+        coords={
+            "limit": v("limit", np.array(names, dtype=str), "limit equation"),
+            "variable": v("variable", np.array(REDUCED), "reduced variable"),
+            "replicate": runs["replicate"],
+            "iteration": runs["iteration"],
+            "evaluation": runs["evaluation"],
+            "time": runs["time"],
+            "limit_time": runs["limit_time"],
+        },
+    )
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        paths = dict(zip(snakemake.params.limits, snakemake.input.limits, strict=True))
+        runs = io.read_dataset(snakemake.input.runs)
+        io.require(runs, snakemake.input.runs, "risk", "limit_time", *REDUCED)
+        limits = {name: io.read_dataset(path) for name, path in paths.items()}
+        for name, path in paths.items():
+            io.require(limits[name], path, "risk", "time", *REDUCED)
+        parameters = io.parameters(runs)
+        settings = snakemake.params.settings
+        dataset = stamp(
+            analyse(runs, limits, paths, settings, parameters),
+            title=f"Analysis of {parameters['experiment']}/{parameters['simulation']}",
+            summary="Risk and reduced variables with bands, beside the mean-field limit.",
+            rule=snakemake.rule,
+            parameters={"simulation": parameters, "analyse": settings},
+            seed=parameters["seed"],
+            inputs={"runs": snakemake.input.runs, **paths},
+        )
+        io.write_dataset(dataset, snakemake.output.dataset)

@@ -1,0 +1,76 @@
+"""Rule analyse_sweep: reduce a sweep to means, intervals, its best candidate and its escape probabilities."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from meanfield import io
+from meanfield.analysis.intervals import mean_interval, wilson_interval
+from meanfield.errors import DataError
+from meanfield.logs import logged_to
+from meanfield.provenance import stamp
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Dataset:
+    """Return the analysed dataset of one sweep.
+
+    Parameters
+    ----------
+    runs : xarray.Dataset
+        Risks of all candidates and replicates.
+    path : str
+        Its file, for messages.
+    escaped_below : float or None
+        Risk below which a run counts as escaped.
+
+    """
+    v = io.variable
+    risk = runs["risk"].values
+    sound = np.isfinite(risk).all(axis=1)
+    if not sound.any():
+        raise DataError(f"{path}: every candidate diverged in some replicate; smaller step sizes are needed")
+    band = mean_interval(np.where(sound[:, None], risk, np.nan))
+    best = int(np.nanargmin(band.mean))
+    found = {
+        "risk": v("candidate replicate", risk, "population risk at the end; infinite if the run diverged"),
+        "risk_mean": v("candidate", band.mean, "population risk at the end, mean over replicates"),
+        "risk_low": v("candidate", band.low, "lower end of its 95 % interval"),
+        "risk_high": v("candidate", band.high, "upper end of its 95 % interval"),
+        "diverged": v("candidate", (~np.isfinite(risk)).sum(axis=1), "runs that diverged"),
+        "best": v("", best, "candidate with the smallest mean risk among those that never diverged"),
+        "best_step_size": v("", runs["step_size"].values[best], "its step size"),
+        "best_risk": v("", band.mean[best], "its mean risk"),
+        "evaluations": runs["evaluations"],
+    }
+    if escaped_below is not None:
+        count = (risk < escaped_below).sum(axis=1)
+        share = wilson_interval(count, risk.shape[1])
+        found |= {
+            "escaped": v("candidate", count, "runs that escaped"),
+            "escape_probability": v("candidate", share.mean, "share of runs that escaped"),
+            "escape_low": v("candidate", share.low, "lower end of its 95 % Wilson interval"),
+            "escape_high": v("candidate", share.high, "upper end of its 95 % Wilson interval"),
+        }
+    return xr.Dataset(found, coords={name: runs[name] for name in runs.coords})
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        runs = io.read_dataset(snakemake.input.runs)
+        io.require(runs, snakemake.input.runs, "risk", "step_size", "evaluations")
+        parameters = io.parameters(runs)
+        threshold = snakemake.params.escaped_below
+        dataset = stamp(
+            analyse(runs, snakemake.input.runs, threshold),
+            title=f"Analysis of the sweep {parameters['experiment']}/{parameters['sweep']}",
+            summary="Risk with intervals over a grid of step sizes and hyper-parameters, and the best candidate.",
+            rule=snakemake.rule,
+            parameters={"sweep": parameters, "escaped_below": threshold},
+            seed=parameters["seed"],
+            inputs={"runs": snakemake.input.runs},
+        )
+        io.write_dataset(dataset, snakemake.output.dataset)
