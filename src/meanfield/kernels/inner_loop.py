@@ -156,7 +156,8 @@ def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, act
     sign = np.empty(_TILE, noise.dtype)
     for m in range(samples.shape[0]):
         x, weight = samples[m], averaging[m]
-        _predict(y[extra // 2 :], x[extra // 2 :], z)  # the bias is a weight of the input one
+        first = min(extra, 1)
+        _predict(y[first:], x[first:], z)  # the bias is a weight of the input one
         if kind == PIECEWISE_LINEAR:
             _piecewise_linear(z, value, slope, knots, slopes, intercepts)
         else:
@@ -195,7 +196,7 @@ class InnerLoopRun:
     ----------
     problem
         A network's problem: `samples`, `activation`, and `extra_columns`, how many columns of its weights come before
-        the input weights: none, or the output weight and the bias.
+        the input weights: none, the output weight, or the output weight and the bias.
     weights : array, shape (neuron, weight)
         Initial weights of every agent [1]; their dtype is that of all arithmetic. Not modified.
     loop : InnerLoop
