@@ -1,6 +1,7 @@
 """Rule build_values: collect the numbers that the report's prose and captions show, from datasets and records."""
 
 import csv
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,11 @@ def collect(paths: dict[str, str], config: dict, times: list[float], benchmarks:
     return {
         "config": config,
         "analysis": {name: numbers(dataset) for name, dataset in datasets.items()},
+        "data": {
+            name: json.loads(dataset.attrs["meanfield_data"])
+            for name, dataset in datasets.items()
+            if "meanfield_data" in dataset.attrs
+        },
         "curves": {name: curves(dataset, times) for name, dataset in datasets.items()},
         "provenance": {
             "revision": provenance.revision(),

@@ -292,8 +292,3 @@ def run_plainly(problem, method, hyperparameters, weights, step_size, names, sto
         yield point(state)
 
 
-def iterations_of(method_name: str, hyperparameters: dict, neurons: int, horizon: float) -> int:
-    """Return the iterations after which a run has taken horizon x N gradients, at least one."""
-    method = registry.load(registry.METHODS, method_name)
-    gradients = method.evaluations(method.Hyperparameters(**hyperparameters))
-    return max(1, round(horizon * neurons / gradients))

@@ -105,6 +105,27 @@ def parameters(dataset: xr.Dataset) -> dict:
     return json.loads(dataset.attrs["meanfield_parameters"])["simulation"]
 
 
+def data_card(dataset: xr.Dataset) -> dict:
+    """Return which data an analysed dataset was computed from; empty for what was not."""
+    return json.loads(dataset.attrs.get("meanfield_data", "{}"))
+
+
+def data_line(dataset: xr.Dataset) -> str:
+    """Return one line on the data: source, sizes and the beginning of the first file's checksum."""
+    card = data_card(dataset)
+    if not card:
+        return ""
+    return (
+        f"data: {card['source']}, {card['train']} training and {card['test']} test images of "
+        f"{card['rows']} × {card['columns']} pixels, SHA-256 {card['files'][0]['sha256'][:8]}…"
+    )
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Write a line at the lower left, below everything else."""
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=5.5, color="#555555")
+
+
 def save(figure: Figure, outputs: Iterable[str | Path]) -> None:
     """Save a figure under each name, by its ending, with nothing in it that changes from run to run."""
     for output in map(Path, outputs):

@@ -32,6 +32,7 @@ SOLVERS = {
 FAMILIES = {
     "isotropic_gaussians": "meanfield.families.networks",
     "anisotropic_gaussians": "meanfield.families.networks",
+    "digits": "meanfield.families.digits",
 }
 
 
