@@ -148,7 +148,9 @@ def analyse(runs: xr.Dataset, digits: xr.Dataset, settings: dict, parameters: di
         variables |= {
             f"plateau_{name}": v("", found.level, f"{words}, averaged over the last half decade of gradients"),
             f"plateau_{name}_start": v("", found.start, "gradient evaluations after which it stays near that level"),
-            f"plateau_{name}_exponent": v("", found.exponent, "power of the gradients with which it goes in the last decade"),
+            f"plateau_{name}_exponent": v(
+                "", found.exponent, "power of the gradients with which it goes in the last decade"
+            ),
             f"plateau_{name}_exponent_low": v("", found.low, "lower end of its 95 % interval"),
             f"plateau_{name}_exponent_high": v("", found.high, "upper end of its 95 % interval"),
         }  # fmt: skip

@@ -31,7 +31,9 @@ def labelled(found: Runs, neurons: int) -> xr.Dataset:
                 "replicate window", each("online_loss"), "mean squared error of the samples before their own iterations"
             ),
             "output_weight": v("replicate neuron", each("output_weight"), "output weight c at the end"),
-            "weight_quantile": v("replicate level", each("weight_quantile"), "quantile of all input weights at the end"),
+            "weight_quantile": v(
+                "replicate level", each("weight_quantile"), "quantile of all input weights at the end"
+            ),
             "weight_moment": v(
                 "replicate moment", each("weight_moments"), "mean, deviation and kurtosis of all input weights"
             ),

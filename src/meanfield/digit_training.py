@@ -69,8 +69,8 @@ def affordable(iterations: int, passes: float, images: int, share: float, neuron
     """Return how many evaluations of all images a run may do.
 
     An iteration predicts and updates (`passes` = 2 for SGD) with as many multiply-adds per pass as the evaluation of
-    one image costs. Evaluations may take the given share of that, or `free` multiply-adds if that is more, and the final
-    state is always evaluated.
+    one image costs. Evaluations may take the given share of that, or `free` multiply-adds if that is more, and the
+    final state is always evaluated.
     """
     cost = float(images) * neurons * pixels
     return max(1, int(share * iterations * passes / images), int(free / cost))
@@ -172,8 +172,10 @@ def train(
         weights = law.sample(neurons, seen.active, *names).astype(settings["precision"])
         squares = np.full(iterations, np.nan, np.float32) if hasattr(method, "recurrence") else None
         rows = []
-        for stop, point in _states(problem, method, hyperparameters, weights, step_size, names, stops, squares, label,
-                                   settings, progress):  # fmt: skip
+        states = _states(
+            problem, method, hyperparameters, weights, step_size, names, stops, squares, label, settings, progress
+        )
+        for point in states:
             rows.append(_evaluate(problem, point, seen.test, test_targets))
             final = point
         online = np.full(len(edges) - 1, np.nan)
@@ -220,7 +222,7 @@ def _evaluate(problem: DigitClassifier, point: NDArray, test: NDArray, test_targ
 
 def _states(
     problem, method, hyperparameters, weights, step_size, names, stops, squares, label, settings, progress
-) -> Iterator[tuple[int, NDArray]]:
+) -> Iterator[NDArray]:
     longest = max(1, _UPDATES_BETWEEN_LOOKS // weights.size)
     looks = sorted({*stops, *range(longest, stops[-1], longest)})
     if hasattr(method, "recurrence"):
@@ -240,7 +242,7 @@ def _states(
         progress(stop - last)
         last = stop
         if stop in wanted:
-            yield stop, point
+            yield point
 
 
 def _run_blocks(problem, momentum, weights, step_size, names, stops, squares) -> Iterator[NDArray]:
@@ -254,7 +256,8 @@ def _run_blocks(problem, momentum, weights, step_size, names, stops, squares) ->
             problem.inputs, problem.labels, np.full(count, step_size), problem.sample_index(*names, first, count),
             increments,
         )  # fmt: skip
-        return (increments / (2 * step_size)) ** 2
+        with np.errstate(over="ignore"):  # a diverging run is told by its weights
+            return ((increments / (2 * step_size)) ** 2).astype(squares.dtype)
 
     def point(one) -> NDArray:
         return np.concatenate([one.output_weights[:, None], one.weights], axis=1)
@@ -290,5 +293,3 @@ def run_plainly(problem, method, hyperparameters, weights, step_size, names, sto
         for _ in range(now, stop):
             state = method.step(state, oracle, step_size, hyperparameters)
         yield point(state)
-
-

@@ -39,9 +39,7 @@ def _histograms(figure: Figure, place: SubplotSpec, runs: list[xr.Dataset]) -> A
     reach = max(float(run["edge"][-1]) for run in runs)
     for n, (axis, run) in enumerate(zip(axes, runs, strict=True)):
         colour = _look(n)["color"]
-        axis.stairs(
-            run["histogram"].mean("replicate"), run["edge"], fill=True, color=colour, alpha=0.35, linewidth=0
-        )
+        axis.stairs(run["histogram"].mean("replicate"), run["edge"], fill=True, color=colour, alpha=0.35, linewidth=0)
         axis.plot(run["density_position"], run["density"], color=colour, linewidth=1.0)
         axis.set_xlim(-reach, reach)
         axis.set_ylim(bottom=0)
@@ -137,7 +135,7 @@ def _choices(figure: Figure, place: SubplotSpec, runs: list[xr.Dataset]) -> Axes
                 for run, card in zip(runs, cards, strict=True)
                 if (_labels(card["labels"]), _activation(card["activation"])) == (row, column)
             ]
-            for n, run in enumerate(fitting[:1]):
+            for run in fitting[:1]:
                 axis.stairs(
                     run["histogram"].mean("replicate"), run["edge"], fill=True, color=plotting.COLOURS["sgd"],
                     alpha=0.3, linewidth=0,

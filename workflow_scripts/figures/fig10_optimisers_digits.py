@@ -14,7 +14,8 @@ from meanfield.logs import logged_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#8B5A2B")
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8B5A2B")
+_GREYS = ("#000000", "#8C8C8C", "#B5B5B5", "#5A5A5A")
 _STYLES = ("-", (0, (5, 1)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
@@ -25,19 +26,21 @@ def _label(run: xr.Dataset) -> str:
 
 
 def _looks(runs: list[xr.Dataset]) -> list[dict]:
-    # SGD at any rate is grey to black; each other method has its own colour, style and marker.
-    others = -1
-    plain = -1
+    # SGD at any rate is black or grey; each other method has its own colour, style and marker.
+    plain = [plotting.parameters(run)["settings"]["method"] == "sgd" for run in runs]
     looks = []
-    for run in runs:
-        if plotting.parameters(run)["settings"]["method"] == "sgd":
-            plain += 1
-            looks.append({"color": ("#000000", "#8C8C8C", "#B5B5B5", "#5A5A5A")[plain % 4],
-                          "linestyle": _STYLES[plain % len(_STYLES)], "linewidth": 1.6, "marker": None, "zorder": 1})  # fmt: skip
-            continue
-        others += 1
-        looks.append({"color": _COLOURS[others % len(_COLOURS)], "linestyle": _STYLES[others % len(_STYLES)],
-                      "linewidth": 1.0, "marker": _MARKERS[others % len(_MARKERS)], "zorder": 2})  # fmt: skip
+    for n, grey in enumerate(plain):
+        rank = sum(one == grey for one in plain[:n])
+        colours = _GREYS if grey else _COLOURS
+        looks.append(
+            {
+                "color": colours[rank % len(colours)],
+                "linestyle": _STYLES[rank % len(_STYLES)],
+                "linewidth": 1.8 if grey else 1.0,
+                "marker": None if grey else _MARKERS[rank % len(_MARKERS)],
+                "zorder": 1 if grey else 2,
+            }
+        )
     return looks
 
 
@@ -92,7 +95,10 @@ def draw(runs: list[xr.Dataset]) -> Figure:
         ("training loss", "training loss", "test loss", "training error", "test error", "end of the test loss"),
     )
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, title=r"optimiser, rate $\alpha$", title_fontsize="small")  # fmt: skip
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center", ncols=5, title=r"optimiser, rate $\alpha$", title_fontsize="small",
+    )  # fmt: skip
     plotting.footnote(figure, plotting.data_line(runs[0]))
     return figure
 

@@ -1,5 +1,7 @@
 """Classifiers of handwritten digits: networks of growing width, choices of activation and labels, optimisers."""
 
+import itertools
+
 from meanfield import registry, words
 from meanfield.families.common import chunks, method_problems
 
@@ -39,7 +41,7 @@ def _width_problems(key: str, experiment: dict) -> list[str]:
     if found:
         return found
     sizes = [known[name]["neurons"] for name in compared]
-    if any(b <= a for a, b in zip(sizes, sizes[1:], strict=False)):
+    if any(b <= a for a, b in itertools.pairwise(sizes)):
         return [f"{key}.widths: simulations of {words.show(sizes)} neurons found; widths must increase strictly"]
     return []
 
@@ -87,7 +89,9 @@ def simulation_chunks(config: dict, experiment: str, simulation: str) -> list[ra
 
 def job_modules(config: dict, experiment: str, simulation: str) -> tuple[str, ...]:
     """Return the module that a simulation's job loads by name: its optimiser's."""
-    return (registry.module_name(registry.METHODS, config["experiments"][experiment]["simulate"][simulation]["method"]),)
+    return (
+        registry.module_name(registry.METHODS, config["experiments"][experiment]["simulate"][simulation]["method"]),
+    )
 
 
 def source_parameters(config: dict) -> dict:

@@ -90,6 +90,7 @@ def parse(raw: bytes, dimensions: int, name: str | Path) -> NDArray[np.uint8]:
     if found != needed:
         problem = "truncated" if found < needed else "bytes left over"
         raise DataError(
-            f"{name}: {problem}: sizes {' x '.join(map(str, sizes))} need {needed} bytes after the header, {found} found"
+            f"{name}: {problem}: sizes {' x '.join(map(str, sizes))} need {needed} bytes after the header, "
+            f"{found} found"
         )
     return np.frombuffer(raw, np.uint8, needed, head).reshape(sizes).copy()

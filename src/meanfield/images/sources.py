@@ -1,4 +1,4 @@
-"""Sources of handwritten digits: the MNIST files in a folder or from a mirror, or the small ones that scikit-learn ships.
+"""Sources of handwritten digits: the MNIST files in a folder or from a mirror, or the small ones of scikit-learn.
 
 Every choice is told: which source, which files with their checksums, how many images, and why an earlier source of the
 order was passed over. No network is touched before `load` is called, and none if the source needs none.
@@ -50,7 +50,7 @@ class Digits(NamedTuple):
     passed_over: tuple[str, ...]  # a line per earlier source of the order that was not available
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A source is not there; the message says what was looked for."""
 
 
@@ -127,7 +127,7 @@ def load(
     for name in order:
         try:
             return makers[name]()._replace(passed_over=tuple(passed_over))
-        except Unavailable as reason:
+        except UnavailableError as reason:
             passed_over.append(f"{name}: {reason}")
     raise DataError(f"digits: {'; '.join(passed_over)}")
 
@@ -144,7 +144,7 @@ def describe(digits: Digits) -> str:
 
 
 def fixed_permutation(count: int) -> NDArray[np.int64]:
-    """Return a permutation of 0 … count - 1 that is the same for ever: images in the order of a hash of their number."""
+    """Return a permutation of 0 … count - 1, the same for ever: images in the order of a hash of their number."""
     keys = [hashlib.sha256(f"digit {number}".encode()).digest() for number in range(count)]
     return np.array(sorted(range(count), key=keys.__getitem__), dtype=np.int64)
 
@@ -157,7 +157,7 @@ def _mnist(searched, mirrors, checksums, timeout, cache, download) -> Digits:
     if paths is None:
         where = ", ".join(map(str, searched)) or "no folder"
         if not (download and mirrors):
-            raise Unavailable(f"the four files are not in {where}")
+            raise UnavailableError(f"the four files are not in {where}")
         paths = [_fetched(name, mirrors, checksums, timeout, cache, where) for pair in FILES.values() for name in pair]
     images, labels, files = _read_pair(paths[0], paths[1], checksums)
     test_images, test_labels, test_files = _read_pair(paths[2], paths[3], checksums)
@@ -171,7 +171,7 @@ def _mnist(searched, mirrors, checksums, timeout, cache, download) -> Digits:
 def _t10k(searched, checksums, test_share) -> Digits:
     paths = local_files(("test",), searched)
     if paths is None:
-        raise Unavailable(f"the pair t10k-* is not in {', '.join(map(str, searched)) or 'any folder'}")
+        raise UnavailableError(f"the pair t10k-* is not in {', '.join(map(str, searched)) or 'any folder'}")
     images, labels, files = _read_pair(*paths, checksums)
     return _split("mnist-t10k", images, labels, 255, files, test_share)
 
@@ -180,7 +180,7 @@ def _uci(test_share) -> Digits:
     try:
         from sklearn.datasets import load_digits  # takes a second: only where it is needed
     except ImportError as error:
-        raise Unavailable("scikit-learn is not installed") from error
+        raise UnavailableError("scikit-learn is not installed") from error
     bunch = load_digits()
     images = np.ascontiguousarray(bunch.images.astype(np.uint8))
     labels = np.ascontiguousarray(bunch.target.astype(np.uint8))
@@ -243,7 +243,7 @@ def _fetched(name: str, mirrors, checksums, timeout, cache, where) -> Path:
             )
         except Exception as error:  # the network fails in many ways; each is told, and the next mirror is tried
             reasons.append(f"{mirror}: {_short(error)}")
-    raise Unavailable(f"the four files are not in {where}, and no mirror gave {name}.gz ({'; '.join(reasons)})")
+    raise UnavailableError(f"the four files are not in {where}, and no mirror gave {name}.gz ({'; '.join(reasons)})")
 
 
 def _short(error: Exception) -> str:

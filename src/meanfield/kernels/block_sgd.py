@@ -753,7 +753,7 @@ class BlockState:
         self._run(first, last, stream, nothing)
 
     def advance_arrays(self, inputs, targets, step_sizes, index=None, increments=None) -> None:
-        """Run one iteration per sample of a data set.
+        r"""Run one iteration per sample of a data set.
 
         Parameters
         ----------

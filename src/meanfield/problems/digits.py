@@ -6,8 +6,8 @@ The network is :math:`g(x) = N^{-1} \sum_i c_i\, \sigma(\langle w_i, x\rangle)` 
 .. math:: c_i \leftarrow c_i + \frac{\alpha}{N} (y - g) \sigma(\langle w_i, x\rangle), \qquad
           w_i \leftarrow w_i + \frac{\alpha}{N} (y - g)\, c_i \sigma'(\langle w_i, x\rangle)\, x,
 
-so that iteration k sits at the time :math:`t = k/N`: in the notation of `meanfield.methods`, where SGD subtracts s times
-the gradient of N (y - g)^2, that is the step :math:`s = \alpha/(2N)`. Source: Sirignano & Spiliopoulos (2020), SIAM J.
+so that iteration k sits at the time :math:`t = k/N`: in the notation of `meanfield.methods`, where SGD subtracts s
+times the gradient of N (y - g)^2, that is the step :math:`s = \alpha/(2N)`. Source: Sirignano & Spiliopoulos (2020), SIAM J.
 Appl. Math. 80(2), 725-752, eq. 1.3 in the notation of their central limit theorem. Arrays in, arrays out; no files.
 """
 
@@ -90,9 +90,7 @@ class ClassifierLaw:
     output_scale: float
     weight_scale: float
 
-    def sample(
-        self, neurons: int, active: NDArray[np.bool_], root: int, experiment: str, replicate: int
-    ) -> Floats:
+    def sample(self, neurons: int, active: NDArray[np.bool_], root: int, experiment: str, replicate: int) -> Floats:
         """Return the weights of one replicate, shape (neuron, 1 + active pixel): the output weight comes first.
 
         Networks of different widths start independently of each other.
