@@ -34,6 +34,7 @@ wildcard_constraints:
     simulation=one_of(names_under("simulate")),
     limit=one_of(names_under("solve")),
     sweep=one_of(names_under("sweeps")),
+    study=one_of(names_under("widths")),
     figure=one_of(config["figures"]),
     chunk=r"\d+",
 

@@ -135,3 +135,29 @@ rule analyse_sweep:
         escaped_below=sweep_threshold,
     script:
         "../workflow_scripts/analyse_sweep.py"
+
+
+rule analyse_widths:
+    """Reduce a width study to distances to the limit equations and their slopes."""
+    input:
+        runs="<results>/simulations/{experiment}/{study}.nc",
+        limits=limit_datasets,
+    output:
+        dataset="<results>/analysis/{experiment}/{study}.nc",
+    log:
+        "<logs>/analyse_widths/{experiment}/{study}.log",
+    benchmark:
+        "<benchmarks>/analyse_widths/{experiment}/{study}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        code=code("analyse_widths.py"),
+        limits=limit_names,
+    script:
+        "../workflow_scripts/analyse_widths.py"

@@ -105,6 +105,16 @@ def sweep_code(wildcards):
     return code("simulate_sweep.py", networks.job_modules(config, wildcards.experiment, "sweeps", wildcards.sweep))
 
 
+def width_parameters(wildcards):
+    """Return what decides the numbers of one width study."""
+    return networks.width_parameters(config, wildcards.experiment, wildcards.study)
+
+
+def width_code(wildcards):
+    """Return the digest of what one width study runs, its optimiser included."""
+    return code("simulate_widths.py", networks.job_modules(config, wildcards.experiment, "widths", wildcards.study))
+
+
 def sweep_threshold(wildcards):
     """Return the risk below which a run of a sweep counts as escaped, if there is one."""
     return config["experiments"][wildcards.experiment]["sweeps"][wildcards.sweep].get("escaped_below")

@@ -19,11 +19,11 @@ rule simulate_digits:
         "<benchmarks>/simulate_digits/{experiment}/{simulation}/{chunk}.tsv"
     wildcard_constraints:
         experiment=one_of(DIGITS),
+    # The long jobs first, so that none is left over at the end.
+    priority: 1
     conda:
         "../envs/environment.yaml"
     threads: 1
-    # The long jobs first, so that none is left over at the end.
-    priority: 1
     resources:
         mem_mb=2000,
         runtime=60,

@@ -80,3 +80,26 @@ rule simulate_sweep:
         parameters=sweep_parameters,
     script:
         "../workflow_scripts/simulate_sweep.py"
+
+
+rule simulate_widths:
+    """Run one optimiser at several widths."""
+    output:
+        dataset="<results>/simulations/{experiment}/{study}.nc",
+    log:
+        "<logs>/simulate_widths/{experiment}/{study}.log",
+    benchmark:
+        "<benchmarks>/simulate_widths/{experiment}/{study}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=width_code,
+        parameters=width_parameters,
+    script:
+        "../workflow_scripts/simulate_widths.py"

@@ -33,7 +33,7 @@ def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Data
     sound = np.isfinite(risk).all(axis=1)
     if not sound.any():
         raise DataError(f"{path}: every candidate diverged in some replicate; smaller step sizes are needed")
-    band = mean_interval(np.where(sound[:, None], risk, np.nan))
+    band = mean_interval(np.where(sound[:, None], risk, np.nan).T)
     best = int(np.nanargmin(band.mean))
     found = {
         "risk": v("candidate replicate", risk, "population risk at the end; infinite if the run diverged"),

@@ -7,10 +7,12 @@ import numpy as np
 
 from meanfield.kernels.block_sgd import BlockState
 from meanfield.kernels.streams import stream_key
+from meanfield.limits.anisotropic import solve_reduced
 from meanfield.limits.characteristics import solve_characteristics
 from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear
+from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 
 
@@ -44,6 +46,17 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
         radial_potentials(problem), law, times, atoms=10, schedule=Schedule(), relative_tolerance=1e-3
     )
     done.append("distributional dynamics")
+    anisotropic = AnisotropicGaussians(4, 2, 0.5, activation)
+    packed = TwoLayerLaw(0.8).sample(20, 4, 0, "warm-up", 0)
+    anisotropic.risk(np.concatenate([packed, packed[:1]]))
+    for precision in sorted(set(precisions)):
+        state = anisotropic.block_state(packed.astype(precision))
+        state.advance_stream(0, 1, key=stream_key(0, "warm-up", 0), scales=anisotropic.scales, step_size=1e-3)
+        done.append(f"block SGD of all weights, {precision}")
+    solve_reduced(
+        anisotropic, TwoLayerLaw(0.8), times, limit="finite", atoms=10, schedule=Schedule(), relative_tolerance=1e-3
+    )
+    done.append("anisotropic risk and dynamics")
     return done
 
 

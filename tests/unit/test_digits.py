@@ -261,7 +261,7 @@ def test_evaluations_keep_to_their_share():
     assert record_stops(1000, 4, 10) == [0, 10, 100, 1000]
     assert record_stops(3, 9, 10) == [0, 3]
     found = run(iterations=2000, records={"free_operations": 0.0}, replicates=range(1))
-    assert found.iteration.tolist() == [0, 2, 2000] or len(found.iteration) <= 0.1 * 2 * 2000 / 160
+    assert found.iteration.tolist() == [0, 2000]  # 10 % of 4000 passes pay for two of 160 images
 
 
 def test_windows_cover_the_run():

@@ -9,10 +9,12 @@ from meanfield.kernels.block_sgd import BlockState
 from meanfield.kernels.momentum import Momentum
 from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import standard_samples, stream_key
+from meanfield.limits.anisotropic import solve_reduced
 from meanfield.limits.characteristics import solve_characteristics
 from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear, Smooth
+from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 from meanfield.problems.plane import muller_brown
 from meanfield.problems.spin3 import GaussianUnits, Spin3
@@ -50,6 +52,17 @@ def dynamics() -> list[np.ndarray]:
     return [solution.radius, solution.risk]
 
 
+def anisotropic() -> list[np.ndarray]:
+    """Return the risk of a network and a short solution of the reduced dynamics of the anisotropic problem."""
+    problem = AnisotropicGaussians(6, 2, 0.5, PiecewiseLinear((0.0,), (0.0,), right_slope=1.0))
+    weights = TwoLayerLaw(0.8).sample(7, 6, 0, "plain", 0)
+    solution = solve_reduced(
+        problem, TwoLayerLaw(0.8), np.array([0.0, 0.1]), limit="finite", atoms=8, schedule=Schedule(),
+        relative_tolerance=1e-4,
+    )  # fmt: skip
+    return [np.array(problem.risk(np.concatenate([weights, weights[:1]]))), solution.atoms, solution.risk]
+
+
 def plane() -> list[np.ndarray]:
     """Return the end points of noisy and of accelerated descent on the Müller–Brown potential."""
     terms = muller_brown().terms
@@ -74,7 +87,14 @@ def spheres() -> list[np.ndarray]:
     return [state.units]
 
 
-RUNS = {"block": block, "stream": stream, "dynamics": dynamics, "plane": plane, "spheres": spheres}
+RUNS = {
+    "block": block,
+    "stream": stream,
+    "dynamics": dynamics,
+    "anisotropic": anisotropic,
+    "plane": plane,
+    "spheres": spheres,
+}
 
 if __name__ == "__main__":
     for array in RUNS[sys.argv[1]]():

@@ -94,7 +94,6 @@ def draw(runs: list[xr.Dataset]) -> Figure:
         axes.flat,
         ("training loss", "training loss", "test loss", "training error", "test error", "end of the test loss"),
     )
-    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center", ncols=5, title=r"optimiser, rate $\alpha$", title_fontsize="small",

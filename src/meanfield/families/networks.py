@@ -16,7 +16,7 @@ from meanfield.limits.schedule import Schedule
 from meanfield.methods.clocks import matched_step
 
 RESERVED = ("limits", "convergence")
-PARTS = ("simulate", "solve", "sweeps")
+PARTS = ("simulate", "solve", "sweeps", "widths")
 # Longest mean-field time that a simulation may cover; longer runs are surely a slip in step size or iterations.
 LARGEST_TIME = 1.0e6
 # Solvers and forms of the limit by the kind of the problem.
@@ -50,6 +50,17 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
         found += [f"{key}.{part}: the name {name!r} is reserved" for name in RESERVED if name in entries]
     for name, sweep in parts["sweeps"].items():
         found += _sweep_problems(f"{key}.sweeps.{name}", sweep)
+    for name, study in parts["widths"].items():
+        found += method_problems(f"{key}.widths.{name}", study)
+        if any(b <= a for a, b in itertools.pairwise(study["neurons"])):
+            found.append(
+                f"{key}.widths.{name}.neurons: {words.show(study['neurons'])} found; they must increase strictly"
+            )
+        if not parts["solve"]:
+            found.append(f"{key}.widths.{name}: a limit equation under {key}.solve is needed to compare with")
+    for part, names in _taken(config, experiment).items():
+        for name in sorted(names & {other for kind in PARTS if kind != part for other in parts[kind]}):
+            found.append(f"{key}: the name {name!r} is taken under {part} of another experiment; choose another one")
     broken = []
     for name, simulation in parts["simulate"].items():
         lines = _simulation_problems(f"{key}.simulate.{name}", simulation, experiment)
@@ -66,6 +77,8 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
         elif limit["limit"] not in solvers[limit["solver"]]:
             allowed = ", ".join(solvers[limit["solver"]])
             found.append(f"{where}.limit: {limit['limit']!r} found; allowed for {problem['kind']}: {allowed}")
+        if "step_size" in limit and limit["solver"] != "reduced_characteristics":
+            found.append(f"{where}.step_size: found for {limit['solver']}; allowed for reduced_characteristics")
         horizon = limit["horizon"]
         if longest <= LARGEST_TIME and horizon < longest * (1 - 1e-9):
             found.append(
@@ -78,6 +91,16 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
         if any(b <= a for a, b in itertools.pairwise(times)):
             found.append(f"{key}.convergence.times: {words.show(times)} found; they must increase strictly")
     return found
+
+
+def _taken(config: dict, experiment: dict) -> dict[str, set[str]]:
+    # Names under each part of the other experiments: datasets are told apart by them.
+    others = [
+        block
+        for block in config["experiments"].values()
+        if block is not experiment and block["problem"]["kind"] in SOLVERS
+    ]
+    return {part: {name for block in others for name in block.get(part, {})} for part in PARTS}
 
 
 def _simulation_problems(key: str, simulation: dict, experiment: dict) -> list[str]:
@@ -142,7 +165,7 @@ def _sweep_problems(key: str, sweep: dict) -> list[str]:
 
 def datasets(experiment: dict) -> list[str]:
     """Return the names of the analysed datasets that a figure may show."""
-    names = [*experiment["simulate"], *experiment.get("sweeps", {})]
+    names = [*experiment["simulate"], *experiment.get("sweeps", {}), *experiment.get("widths", {})]
     if experiment["solve"]:
         names.append("limits")
     if "convergence" in experiment:
@@ -240,6 +263,9 @@ def record_times(experiment: dict, limit: dict) -> list[float]:
         if settings:
             steps = {settings["step_size"], _matched(settings, experiment) or settings["step_size"]}
             times.update(k * step for k in record_iterations(settings) for step in steps)
+    for study in experiment.get("widths", {}).values():
+        step = _matched(study, experiment) or study["step_size"]
+        times.update(k * step for k in record_iterations(study))
     kept = sorted(t for t in times if t <= horizon * (1 + 1e-9))
     # Times that differ by rounding alone are one time.
     return [t for n, t in enumerate(kept) if n == 0 or t - kept[n - 1] > 1e-12 * t]
@@ -301,6 +327,23 @@ def sweep_parameters(config: dict, experiment: str, sweep: str) -> dict:
     }
 
 
+def width_parameters(config: dict, experiment: str, study: str) -> dict:
+    """Return everything that decides the numbers of one width study, and nothing else."""
+    block = config["experiments"][experiment]
+    settings = block["widths"][study]
+    kept = ("method", "step_size", "hyperparameters", "precision")
+    return {
+        "experiment": experiment,
+        "study": study,
+        "seed": config["seed"],
+        **_common(config, experiment),
+        "settings": {**{key: settings[key] for key in kept}, "snapshots": {}},
+        "iterations": record_iterations(settings),
+        "widths": settings["neurons"],
+        "replicates": [settings["first_replicate"], settings["first_replicate"] + settings["replicates"]],
+    }
+
+
 def limit_parameters(config: dict, experiment: str, limit: str) -> dict:
     """Return everything that decides the numbers of one limit equation's solution."""
     block = config["experiments"][experiment]
@@ -329,7 +372,8 @@ def convergence_parameters(config: dict, experiment: str) -> dict:
 
 def simulation_chunks(config: dict, experiment: str, simulation: str) -> list[range]:
     """Return the replicates of each job of a simulation."""
-    return chunks(config["experiments"][experiment]["simulate"][simulation], config["replicates_per_job"])
+    settings = config["experiments"][experiment]["simulate"][simulation]
+    return chunks(settings, settings.get("replicates_per_job", config["replicates_per_job"]))
 
 
 def job_modules(config: dict, experiment: str, part: str, name: str) -> tuple[str, ...]:

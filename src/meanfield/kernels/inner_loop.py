@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from meanfield.kernels.activate import PIECEWISE_LINEAR, activate_smooth
 from meanfield.kernels.streams import fill_block
 
-_TILE = 256  # neurons whose noise is drawn at once, at most
+_TILE = 128  # neurons whose noise is drawn at once, at most
 _LOOK_AHEAD = 256  # samples drawn at once
 
 

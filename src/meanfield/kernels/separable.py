@@ -64,7 +64,7 @@ def add_variation(label, tau, theta, mass, mean, slopes, orders, splits, weights
     p, q, s = np.empty(atoms), np.empty(atoms), np.empty(atoms)
     for j in range(atoms):
         x, y = tau * theta[2, j], theta[3, j]
-        s[j] = np.sqrt(x * x + y * y)
+        s[j] = np.hypot(x, y)
         inverse = 1 / max(s[j], 1e-300)
         p[j], q[j] = x * inverse, y * inverse
     # The means.

@@ -13,6 +13,17 @@ known by that of the output weight a, the bias b and the two norms :math:`r_1, r
 * ``finite``: exact in every dimension. The potential is averaged over the angles between the weights of two neurons,
   as a Hermite series of which each term is a product; see `meanfield.kernels.separable`.
 
+Each may have the leading effect of a finite step size :math:`\varepsilon`, that of order :math:`\varepsilon d`: a step
+moves w by :math:`2 \varepsilon \xi (y - \hat y)\, a\, \sigma' x`, of which :math:`s_0 - 1` informative and
+:math:`d - s_0 - 1` other directions are perpendicular to w and lengthen it. Per unit of the clock,
+
+.. math:: \dot r_1 = \dots + 2 \varepsilon \xi\, \frac{s_0 - 1}{r_1}\, a^2 \cdot
+          \tfrac12 \sum_y (y - m_y)^2\, \tau_y^2\, E[\sigma'^2 | y],
+
+and the same for :math:`r_2` with :math:`d - s_0 - 1` and 1 in place of :math:`\tau_y^2`; :math:`m_y` is the mean
+prediction in a class. Left out is what is smaller: the residual's variance within a class, of order :math:`1/s_0`, and
+the fluctuations of order :math:`\varepsilon`, which all neurons share as they see the same sample.
+
 Arrays in, arrays out; no files.
 """
 
@@ -38,6 +49,10 @@ LIMITS = ("infinite", "first_order", "finite")
 _TERM_TOLERANCE = 1e-11
 # Nodes of Gaussian averages of smooth activations: 1e-8 up to gain * norm = 10.
 _SMOOTH_ORDER = 513
+# Lattices that are tried for the atoms of the initial law.
+_GENERATORS = 512
+# Where the stages of the integrator are in its step.
+_PLACES = STAGES.sum(axis=1)
 
 
 def cosine_moments(dimension: int, highest: int) -> Floats:
@@ -128,11 +143,30 @@ class ReducedPotentials:
         sums = np.empty(order.size)
         risk = 0.0
         for label, tau in zip(LABELS, self.problem.deviations, strict=True):
-            s = np.hypot(tau * theta[2], theta[3])
-            mean = self._activation.gaussian_mean(s, theta[1])
+            s, mean = self._class_mean(tau, theta)
             slopes = np.ascontiguousarray(self._activation.slope_hermite(s, highest + 1, theta[1]))
             risk += separable.add_variation(label, tau, theta, mass, mean, slopes, order, split, weight, sums, gradient)
         return -2 * gradient, risk
+
+    def growth(self, theta: Floats, mass: Floats) -> Floats:
+        r"""Return the growth of :math:`r_1^2` and :math:`r_2^2` by step noise, shape (2, atom) [1].
+
+        It is per unit of the clock and of :math:`\varepsilon \xi`; see the module's text.
+        """
+        d, s0 = self.problem.dimension, self.problem.informative
+        growth = np.zeros((2, mass.size))
+        for label, tau in zip(LABELS, self.problem.deviations, strict=True):
+            s, mean = self._class_mean(tau, theta)
+            excess = float((mass * theta[0] * mean).sum()) - label
+            squares = 2 * (excess * theta[0]) ** 2 * self._activation.gaussian_mean_square_slope(s, theta[1])
+            growth[0] += (s0 - 1) * tau**2 * squares
+            growth[1] += max(d - s0 - 1, 0) * squares
+        return growth
+
+    def _class_mean(self, tau: float, theta: Floats) -> tuple[Floats, Floats]:
+        # Standard deviation of each atom's preactivation and mean of its activation in a class.
+        s = np.hypot(tau * theta[2], theta[3])
+        return s, self._activation.gaussian_mean(s, theta[1])
 
     def risk(self, theta: Floats, mass: Floats) -> float:
         """Return the population risk of a law of atoms (4, atom) [1]."""
@@ -146,7 +180,7 @@ class ReducedSolution(NamedTuple):
     atoms: Floats  # shape (record, 4, atom): a, b, r1 and r2 [1]
     mass: Floats  # shape (atom,), sums to one [1]
     risk: Floats  # shape (record,), population risk [1]
-    dissipation: Floats  # shape (record,), minus the derivative of the risk in the clock [1]
+    dissipation: Floats  # shape (record,), mean square of the drift: minus dR/dclock without step noise [1]
     evaluations: int  # evaluations of the right-hand side
     remainder: float  # of the series of the potential, see `Series`
 
@@ -160,8 +194,13 @@ def law_atoms(law: TwoLayerLaw, problem: AnisotropicGaussians, atoms: int) -> tu
     r"""Return atoms of the initial law of the reduced variables: (4, atom) and their masses (atom,).
 
     The norms are those of normal weights in the dimension of the problem. Every variable that is not constant takes
-    its quantiles at one coordinate of an additive recurrence (the Kronecker sequence of the generalised golden ratio),
-    of low discrepancy in any number of coordinates; masses are equal.
+    its quantiles at one coordinate of a lattice, graded by :math:`p(x) = x^2 (3 - 2x)`,
+
+    .. math:: \int f(F^{-1}(p))\, dp = \int f(F^{-1}(p(x))) \prod_i p'(x_i)\, dx,
+
+    whose integrand vanishes where quantile functions are singular and continues periodically. The observed order of
+    the risk is about 1.4 even in the steepest descent of the report's problem, with an error of 1e-4 at 300 atoms;
+    random atoms have the order one half and spread by 0.008 at 200 atoms.
     """
     d, s = problem.dimension, problem.informative
     unit = law.scale / math.sqrt(d)
@@ -171,23 +210,36 @@ def law_atoms(law: TwoLayerLaw, problem: AnisotropicGaussians, atoms: int) -> tu
         (0.0, unit, lambda u: stats.chi.ppf(u, s)),
         (0.0, unit if s < d else 0.0, lambda u: stats.chi.ppf(u, d - s)),
     ]
-    points = iter(low_discrepancy(sum(spread > 0 for _, spread, _ in rows), atoms))
+    points = lattice(sum(spread > 0 for _, spread, _ in rows), atoms)
+    levels = iter(points * points * (3 - 2 * points))
     theta = np.array(
-        [centre + spread * quantile(next(points)) if spread > 0 else np.full(atoms, centre)
+        [centre + spread * quantile(next(levels)) if spread > 0 else np.full(atoms, centre)
          for centre, spread, quantile in rows]
     )  # fmt: skip
-    return theta, np.full(atoms, 1 / atoms)
+    mass = (points * (1 - points)).prod(axis=0)
+    return theta, mass / mass.sum()
 
 
-def low_discrepancy(coordinates: int, points: int) -> Floats:
-    """Return the first points of an additive recurrence in the open unit cube, shape (coordinate, point)."""
-    ratio = 2.0
-    for _ in range(64):  # the positive root of x^(n + 1) = x + 1
-        ratio = (1 + ratio) ** (1 / (coordinates + 1))
-    steps = ratio ** -(1.0 + np.arange(coordinates))
-    if coordinates == 1:  # in one coordinate the middles of equal classes are better
-        return ((np.arange(points) + 0.5) / points)[None, :]
-    return (0.5 + np.multiply.outer(steps, np.arange(1, points + 1))) % 1.0
+def lattice(coordinates: int, points: int) -> Floats:
+    r"""Return a good lattice in the open unit cube, shape (coordinate, point).
+
+    Korobov's lattice :math:`x_{jn} = (n z^j + \frac12)/J` modulo 1, with that generator z, of at most `_GENERATORS`
+    tried ones, of which the error is smallest in the worst case over periodic functions with square-integrable mixed
+    second derivatives (criterion :math:`P_2`; Sloan & Joe 1994, *Lattice Methods for Multiple Integration*).
+    """
+    numbers = np.arange(points)
+    best, least = np.zeros((coordinates, points)), np.inf
+    for generator in np.unique(np.linspace(1, max(points - 1, 1), _GENERATORS).astype(int)):
+        steps = [1]
+        for _ in range(coordinates - 1):
+            steps.append(steps[-1] * int(generator) % points)
+        x = np.multiply.outer(steps, numbers) % points / points
+        error = (1 + 2 * np.pi**2 * (x * x - x + 1 / 6)).prod(axis=0).sum()
+        if error < least * (1 - 1e-9):
+            best, least = x, error
+        if coordinates < 2:
+            break
+    return best + 0.5 / points
 
 
 def solve_reduced(
@@ -199,6 +251,7 @@ def solve_reduced(
     atoms: int,
     schedule: Schedule,
     relative_tolerance: float,
+    step_size: float = 0.0,
 ) -> ReducedSolution:
     """Solve the reduced dynamics from the initial law.
 
@@ -219,6 +272,8 @@ def solve_reduced(
         The step-size schedule xi.
     relative_tolerance : float
         Local error allowed per step; see `follow`.
+    step_size : float
+        epsilon >= 0 of the steps whose noise lengthens the weights; 0 for the limit of small steps [1].
 
     Returns
     -------
@@ -232,7 +287,7 @@ def solve_reduced(
 
     """
     theta, mass = law_atoms(law, problem, atoms)
-    return follow(ReducedPotentials(problem, limit), theta, mass, time, schedule, relative_tolerance)
+    return follow(ReducedPotentials(problem, limit), theta, mass, time, schedule, relative_tolerance, step_size)
 
 
 def follow(
@@ -242,6 +297,7 @@ def follow(
     time: Floats,
     schedule: Schedule,
     relative_tolerance: float,
+    step_size: float = 0.0,
 ) -> ReducedSolution:
     """Move given atoms, shape (4, atom), along the characteristics.
 
@@ -250,12 +306,39 @@ def follow(
     """
     time = np.asarray(time, dtype=float)
     clock = schedule.clock(time)
-    atoms, risks, drifts, evaluations = _integrate(
-        lambda point: potentials.drift(point, mass), theta, mass, clock, relative_tolerance
+    if step_size:
+        # Squares of norms, as the noise has them grow from zero at a finite rate. The first step is at time epsilon.
+        earliest = float(schedule.clock(step_size))
+
+        def rate(now: float, point: Floats) -> Floats:
+            at = _with_norms(point)
+            drift, _ = potentials.drift(at, mass)
+            growth = step_size * schedule.rate(max(now, earliest)) * potentials.growth(at, mass)
+            drift[2:] = 2 * at[2:] * drift[2:] + growth
+            return drift
+
+        start = np.concatenate([theta[:2], theta[2:] ** 2])
+    else:
+
+        def rate(now: float, point: Floats) -> Floats:
+            return potentials.drift(point, mass)[0]
+
+        start = theta
+    records, evaluations = _integrate(rate, start, mass, clock, relative_tolerance)
+    if step_size:
+        records = np.array([_with_norms(record) for record in records])
+    records[:, 2:] = np.abs(records[:, 2:])
+    ends = [potentials.drift(record, mass) for record in records]
+    risks = np.array([risk for _, risk in ends])
+    dissipation = np.array([(mass * drift**2).sum() for drift, _ in ends])
+    return ReducedSolution(
+        time, records, mass, risks, dissipation, evaluations + len(ends), potentials.series.remainder
     )
-    atoms[:, 2:] = np.abs(atoms[:, 2:])
-    dissipation = np.array([(mass * drift**2).sum() for drift in drifts])
-    return ReducedSolution(time, atoms, mass, risks, dissipation, evaluations, potentials.series.remainder)
+
+
+def _with_norms(point: Floats) -> Floats:
+    # a, b and the norms from a, b and their squares; stages may leave these below zero.
+    return np.concatenate([point[:2], np.sqrt(np.maximum(point[2:], 0))])
 
 
 def _combined(base: Floats, step: float, weights: Floats, stages: list[Floats]) -> Floats:
@@ -268,23 +351,21 @@ def _combined(base: Floats, step: float, weights: Floats, stages: list[Floats]) 
 
 
 def _integrate(
-    drift: Callable[[Floats], tuple[Floats, float]], point: Floats, mass: Floats, clock: Floats, tolerance: float
-) -> tuple[Floats, Floats, list[Floats], int]:
+    rate: Callable[[float, Floats], Floats], point: Floats, mass: Floats, clock: Floats, tolerance: float
+) -> tuple[Floats, int]:
     # The embedded pair 5(4) of Dormand & Prince with its continuous extension; see `kernels.characteristics`.
     now = float(clock[0])
-    slope, risk = drift(point)
+    slope = rate(now, point)
     evaluations = 1
-    records, risks, drifts = [], [], []
+    records = []
     while len(records) < clock.size and clock[len(records)] <= now:
         records.append(point)
-        risks.append(risk)
-        drifts.append(slope)
     step = 1e-3 * max(np.abs(point).max(), 0.1) / max(np.abs(slope).max(), 1e-9)
     while len(records) < clock.size:
         stages = [slope]
         for n, row in enumerate(STAGES):
             new = _combined(point, step, row[: n + 1], stages)
-            stages.append(drift(new)[0])
+            stages.append(rate(now + step * _PLACES[n], new))
         evaluations += len(STAGES)
         gap = _combined(np.zeros_like(point), step, ERROR, stages)
         size = math.sqrt((mass * new**2).sum())
@@ -301,13 +382,9 @@ def _integrate(
             while len(records) < clock.size and clock[len(records)] <= end:
                 a = (clock[len(records)] - now) / step
                 records.append(point + a * (change + (1 - a) * (left + a * (right + (1 - a) * fourth))))
-                slope, risk = drift(records[-1])
-                risks.append(risk)
-                drifts.append(slope)
-                evaluations += 1
             now, point, slope = end, new, stages[-1]
         step *= min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
         if error > 1 and now + step == now:
             msg = f"the distributional dynamics needs steps below rounding at clock {now:.6g}"
             raise FloatingPointError(msg)
-    return np.array(records), np.array(risks), drifts, evaluations
+    return np.array(records), evaluations

@@ -27,6 +27,11 @@ class Schedule:
         power = self.exponent + 1
         return self.coefficient * np.asarray(time, dtype=float) ** power / power
 
+    def rate(self, clock: float) -> float:
+        r"""Return :math:`\xi` at a given value of the clock [1]."""
+        power = self.exponent + 1
+        return self.coefficient * (power * clock / self.coefficient) ** (self.exponent / power)
+
     def step_sizes(self, step_size: float, first: int, count: int) -> NDArray[np.float64]:
         """Return the step sizes of iterations `first` … `first + count - 1`, shape (count,) [1]."""
         k = np.arange(first + 1, first + count + 1)

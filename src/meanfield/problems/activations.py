@@ -213,6 +213,15 @@ class PiecewiseLinear:
             out += value**2 * mass + 2 * value * slope * t * first + (slope * t) ** 2 * second
         return np.maximum(out, 0.0)  # rounding may leave -1e-20 where the activation hardly ever leaves zero
 
+    def gaussian_mean_square_slope(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
+        """Return E sigma'(tG + b)^2, elementwise in t >= 0 and the bias b [1]."""
+        t = np.maximum(np.asarray(t, dtype=float), _TINY)
+        b, slopes, _ = self._tables
+        out = np.full(t.shape, slopes[0] ** 2)
+        for knot, change in zip(b, np.diff(slopes**2), strict=True):
+            out += change * special.ndtr((bias - knot) / t)
+        return out
+
     def pair_mean(
         self,
         s1: ArrayLike,
@@ -379,6 +388,11 @@ class Smooth:
         """Return E sigma(tG + b)^2, elementwise in t >= 0 and the bias b [1]."""
         z, _, weights = self._inputs(t, bias)
         return self(z) ** 2 @ weights
+
+    def gaussian_mean_square_slope(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
+        """Return E sigma'(tG + b)^2, elementwise in t >= 0 and the bias b [1]."""
+        z, _, weights = self._inputs(t, bias)
+        return self.derivative(z) ** 2 @ weights
 
     def pair_mean(
         self,

@@ -7,8 +7,9 @@ The network is :math:`g(x) = N^{-1} \sum_i c_i\, \sigma(\langle w_i, x\rangle)` 
           w_i \leftarrow w_i + \frac{\alpha}{N} (y - g)\, c_i \sigma'(\langle w_i, x\rangle)\, x,
 
 so that iteration k sits at the time :math:`t = k/N`: in the notation of `meanfield.methods`, where SGD subtracts s
-times the gradient of N (y - g)^2, that is the step :math:`s = \alpha/(2N)`. Source: Sirignano & Spiliopoulos (2020), SIAM J.
-Appl. Math. 80(2), 725-752, eq. 1.3 in the notation of their central limit theorem. Arrays in, arrays out; no files.
+times the gradient of N (y - g)^2, that is the step :math:`s = \alpha/(2N)`. Source: Sirignano & Spiliopoulos (2020),
+SIAM J. Appl. Math. 80(2), 725-752; the update as in eq. 1.3 of their central limit theorem, arXiv:1808.09372. Arrays
+in, arrays out; no files.
 """
 
 from dataclasses import dataclass

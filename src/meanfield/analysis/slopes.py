@@ -1,0 +1,57 @@
+"""Slopes in log-log plots with bootstrap intervals over replicates. Numpy in, numpy out; no files."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield.analysis.intervals import Interval
+
+Floats = NDArray[np.float64]
+
+_RESAMPLES = 2000
+
+
+def _mean(values: Floats) -> Floats:
+    return values.mean(axis=1)
+
+
+def log_slope(
+    x: Floats, values: Floats, *, statistic: Callable[[Floats], Floats] = _mean, level: float = 0.95
+) -> Interval:
+    """Return the least-squares slope of log statistic against log x, with a bootstrap interval over replicates.
+
+    Parameters
+    ----------
+    x : array, shape (point,)
+        Positive, at least two different.
+    values : array, shape (point, replicate, …)
+        Samples of each point; replicate m of all points is resampled together where they share their data.
+    statistic : callable
+        Maps values to one positive number per point, shape (point,); the mean over replicates if not given.
+    level : float
+        Confidence level in (0, 1) of the percentile interval.
+
+    Returns
+    -------
+    Interval
+        The slope of all replicates and the ends; nan for a single replicate, or where a statistic is not positive.
+
+    """
+    x = np.log(np.asarray(x, dtype=float))
+    centred = x - x.mean()
+    weights = centred / (centred @ centred)
+
+    def slope(sample: Floats) -> float:
+        found = statistic(sample)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(weights @ np.log(found))
+
+    replicates = values.shape[1]
+    if replicates < 2:
+        return Interval(np.float64(slope(values)), np.float64(np.nan), np.float64(np.nan))
+    rng = np.random.default_rng(0)  # fixed: the interval is a function of the values
+    drawn = [slope(values[:, rng.integers(0, replicates, replicates)]) for _ in range(_RESAMPLES)]
+    tail = (1 - level) / 2
+    low, high = np.quantile([one for one in drawn if np.isfinite(one)] or [np.nan], [tail, 1 - tail])
+    return Interval(np.float64(slope(values)), np.float64(low), np.float64(high))

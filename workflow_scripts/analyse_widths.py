@@ -1,0 +1,83 @@
+"""Rule analyse_widths: distances of networks of several widths to the limit equations, with fitted slopes."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from meanfield import io
+from meanfield.analysis.intervals import mean_interval
+from meanfield.analysis.slopes import log_slope
+from meanfield.analysis.solutions import comparable_records
+from meanfield.logs import logged_to
+from meanfield.provenance import stamp
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, str]) -> xr.Dataset:
+    """Return distances of risks to those of the limit equations, by width.
+
+    For each width: the largest deviation along a run, as a mean over replicates, and the root mean square over the
+    replicates of the deviation, largest along the run. Slopes are of the logarithms, least squares; their intervals
+    are bootstrap percentiles over replicates.
+    """
+    v = io.variable
+    time, risk = runs["limit_time"].values, runs["risk"].values
+    widths, replicates, _ = risk.shape
+    found, _ = comparable_records(limits[next(iter(limits))], time, paths[next(iter(paths))], complete=True)
+    deviation = np.full((len(limits), widths, replicates, int(found.sum())), np.nan)
+    for n, (name, limit) in enumerate(limits.items()):
+        _, index = comparable_records(limit, time, paths[name], complete=True)
+        deviation[n] = risk[..., found] - limit["risk"].values[index]
+    largest = np.abs(deviation).max(axis=3)
+    bands = [mean_interval(one.T) for one in largest]
+    spread = risk[..., found].std(axis=1, ddof=1).max(axis=1) if replicates > 1 else np.full(widths, np.nan)
+    slopes = [log_slope(runs["width"].values, one) for one in largest]
+    fluctuation = log_slope(
+        runs["width"].values, risk[..., found],
+        statistic=lambda values: values.std(axis=1, ddof=1).max(axis=1),
+    )  # fmt: skip
+    names = list(limits)
+    return xr.Dataset(
+        {
+            "deviation": v("limit width replicate", largest, "largest risk deviation from the limit along a run"),
+            "deviation_mean": v("limit width", [one.mean for one in bands], "the same, mean over replicates"),
+            "deviation_low": v("limit width", [one.low for one in bands], "lower end of its 95 % interval"),
+            "deviation_high": v("limit width", [one.high for one in bands], "upper end of its 95 % interval"),
+            "fluctuation": v("width", spread, "standard deviation of the risk over replicates, largest along the runs"),
+            "slope": v("limit", [one.mean for one in slopes], "slope of log deviation against log width"),
+            "slope_low": v("limit", [one.low for one in slopes], "lower end of its 95 % interval"),
+            "slope_high": v("limit", [one.high for one in slopes], "upper end of its 95 % interval"),
+            "fluctuation_slope": v("", fluctuation.mean, "slope of log fluctuation against log width"),
+            "fluctuation_slope_low": v("", fluctuation.low, "lower end of its 95 % interval"),
+            "fluctuation_slope_high": v("", fluctuation.high, "upper end of its 95 % interval"),
+        },
+        coords={
+            "limit": v("limit", np.array(names, dtype=str), "limit equation"),
+            "width": runs["width"],
+            "replicate": runs["replicate"],
+        },
+    )
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        paths = dict(zip(snakemake.params.limits, snakemake.input.limits, strict=True))
+        runs = io.read_dataset(snakemake.input.runs)
+        io.require(runs, snakemake.input.runs, "risk", "width", "limit_time")
+        limits = {name: io.read_dataset(path) for name, path in paths.items()}
+        for name, path in paths.items():
+            io.require(limits[name], path, "risk", "time")
+        parameters = io.parameters(runs)
+        dataset = stamp(
+            analyse(runs, limits, paths),
+            title=f"Analysis of the width study {parameters['experiment']}/{parameters['study']}",
+            summary="Distances of networks of several widths to the mean-field limit, with fitted slopes.",
+            rule=snakemake.rule,
+            parameters={"study": parameters},
+            seed=parameters["seed"],
+            inputs={"runs": snakemake.input.runs, **paths},
+        )
+        io.write_dataset(dataset, snakemake.output.dataset)

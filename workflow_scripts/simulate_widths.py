@@ -1,0 +1,67 @@
+"""Rule simulate_widths: run one optimiser at several widths and write the risks along the runs."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from meanfield import io
+from meanfield.logs import Progress, logged_to
+from meanfield.provenance import stamp
+from meanfield.simulation import simulate
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def run(widths: list[int], replicates: range, progress, **parameters) -> xr.Dataset:
+    """Return risks and means over neurons of all widths; the runs of all share their samples."""
+    name = parameters.pop("study")
+    runs = [
+        simulate(**parameters, simulation=f"{name}, N = {width}", neurons=width, replicates=replicates)
+        for width in progress(widths)
+    ]
+    v = io.variable
+    means = {
+        f"mean_{observable}": v(
+            "width replicate record",
+            np.array([one.observables[observable].mean(axis=2) for one in runs]),
+            f"mean over neurons of {observable}",
+        )
+        for observable in runs[0].observables
+    }
+    return xr.Dataset(
+        {"risk": v("width replicate record", [one.risk for one in runs], "population risk"), **means},
+        coords={
+            "width": v("width", np.array(widths), "number of neurons"),
+            "replicate": v("replicate", runs[0].replicate, "index of the replicate"),
+            "iteration": v("record", runs[0].iteration, "iteration"),
+            "limit_time": v("record", runs[0].limit_time, "mean-field time of SGD that moves alike"),
+        },
+    )
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        parameters = snakemake.params.parameters
+        name = f"{parameters['experiment']}/{parameters['study']}"
+        replicates = range(*parameters["replicates"])
+
+        def counted(widths):
+            """Yield the widths and report each as done."""
+            progress = Progress(len(widths), f"{name} widths")
+            for width in widths:
+                yield width
+                progress(1)
+            progress.close()
+
+        numbers = {**parameters, "replicates": replicates}
+        dataset = stamp(
+            run(**numbers, progress=counted),
+            title=f"Width study {name}",
+            summary="Population risk and means over neurons along runs of networks of several widths.",
+            rule=snakemake.rule,
+            parameters=parameters,
+            seed=parameters["seed"],
+        )
+        io.write_dataset(dataset, snakemake.output.dataset)
