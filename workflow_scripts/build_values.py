@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 # Axes that name things; a variable on these alone is a small table and is kept whole.
-NAMES = ("limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell")
+NAMES = ("limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "width", "pair", "digit")
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from meanfield.analysis.modality import dip
 from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.streams import stream_key
 from meanfield.limits.anisotropic import solve_reduced
 from meanfield.limits.characteristics import solve_characteristics
@@ -13,6 +15,7 @@ from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
+from meanfield.problems.digits import DigitClassifier
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 
 
@@ -57,6 +60,16 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
         anisotropic, TwoLayerLaw(0.8), times, limit="finite", atoms=10, schedule=Schedule(), relative_tolerance=1e-3
     )
     done.append("anisotropic risk and dynamics")
+    network = DigitClassifier(np.ones((2, 3)), np.array([1.0, -1.0]), activation)
+    trained = np.ones((16, 4))
+    for precision in sorted(set(precisions)):
+        network.outputs(trained.astype(precision), network.inputs.astype(precision))
+        loop = InnerLoop(np.array([0.0, 1.0]), temperature=1.0)
+        run = InnerLoopRun(network, trained.astype(precision), loop, (0, "warm-up", 0), stream_key(0, "warm-up", 0))
+        run.advance(1e-3)
+        done.append(f"digit classifier, {precision}")
+    dip(np.arange(4.0))
+    done.append("dip test")
     return done
 
 

@@ -28,6 +28,7 @@ def _pictures(figure: Figure, place: SubplotSpec, run: xr.Dataset) -> Axes:
         masked = np.ma.masked_where(run["active"].values == 0, picture)
         shown = axis.imshow(masked, cmap="RdBu_r", vmin=-reach, vmax=reach)
         axis.set_facecolor("#DDDDDD")
+        axis.spines[:].set_visible(False)
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set_xlabel(f"$c = {output:.2f}$", labelpad=1.5, fontsize="x-small")
@@ -78,6 +79,7 @@ def _mistakes(figure: Figure, place: SubplotSpec, run: xr.Dataset) -> Axes:
         axis = figure.add_subplot(grid[n // columns, n % columns])
         first = first or axis
         axis.imshow(image, cmap="gray_r")
+        axis.spines[:].set_visible(False)
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set_xlabel(
@@ -89,8 +91,8 @@ def _mistakes(figure: Figure, place: SubplotSpec, run: xr.Dataset) -> Axes:
 
 def draw(run: xr.Dataset) -> Figure:
     """Return the figure of one classifier."""
-    figure = plt.figure(figsize=plotting.size(4.3, columns=2))
-    grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1), width_ratios=(1.3, 0.75, 1))
+    figure = plt.figure(figsize=plotting.size(3.9, columns=2))
+    grid = figure.add_gridspec(2, 3, height_ratios=(1.2, 1), width_ratios=(1.3, 0.75, 1))
     first = _pictures(figure, grid[0, :], run)
     answers, confusion = figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
     _answers(answers, run)
@@ -106,6 +108,9 @@ def draw(run: xr.Dataset) -> Figure:
             "worst mistakes",
         ),
     )
+    # The long title must not widen the first picture's column; room above is left for it.
+    first.title.set_in_layout(False)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 0.955))
     plotting.footnote(figure, plotting.data_line(run))
     return figure
 

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import LogLocator
 
 from meanfield import plotting
 from meanfield.logs import logged_to
@@ -34,13 +35,19 @@ def _labels(settings: dict) -> str:
     return "even or odd" if settings["rule"] == "parity" else f"digit {settings['digit']}"
 
 
+def _law(axis: Axes, run: xr.Dataset, colour: str) -> float:
+    # The histogram of the output weights, averaged over the runs; returns its height.
+    height = run["histogram"].mean("replicate")
+    axis.stairs(height, run["edge"], fill=True, color=colour, alpha=0.35, linewidth=0)
+    axis.stairs(height, run["edge"], color=colour, linewidth=0.8)
+    return float(height.max())
+
+
 def _histograms(figure: Figure, place: SubplotSpec, runs: list[xr.Dataset]) -> Axes:
     axes = plotting.stacked(figure, place, len(runs))
     reach = max(float(run["edge"][-1]) for run in runs)
     for n, (axis, run) in enumerate(zip(axes, runs, strict=True)):
-        colour = _look(n)["color"]
-        axis.stairs(run["histogram"].mean("replicate"), run["edge"], fill=True, color=colour, alpha=0.35, linewidth=0)
-        axis.plot(run["density_position"], run["density"], color=colour, linewidth=1.0)
+        _law(axis, run, _look(n)["color"])
         axis.set_xlim(-reach, reach)
         axis.set_ylim(bottom=0)
         axis.text(
@@ -59,7 +66,7 @@ def _inputs(axis: Axes, runs: list[xr.Dataset]) -> None:
     axis.set_yscale("log")
     top = max(float(run["weight_density"].max()) for run in runs)
     if np.isfinite(top) and top > 0:
-        axis.set_ylim(1e-4 * top, 2 * top)
+        axis.set_ylim(2e-3 * top, 2 * top)
     axis.set_xlabel("input weight, entries of $w$")
     axis.set_ylabel("density")
     axis.legend(loc="lower center")
@@ -84,7 +91,7 @@ def _distances(axis: Axes, widths: xr.Dataset) -> None:
             low, high = float(widths[f"{name}_slope_low"]), float(widths[f"{name}_slope_high"])
             axis.plot(
                 x, factor * x**slope, color=colour, linestyle=line, linewidth=1.0,
-                label=rf"$N^{{{slope:.2f}}}$ [{low:.2f}, {high:.2f}]".replace("-", "\N{MINUS SIGN}", 0),
+                label=rf"$N^{{{slope:.2f}}}$, $[{low:.2f}, {high:.2f}]$",
             )  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -98,7 +105,7 @@ def _distances(axis: Axes, widths: xr.Dataset) -> None:
 def _losses(axis: Axes, runs: list[xr.Dataset]) -> None:
     for n, run in enumerate(runs):
         look = _look(n)
-        inside = run["window_time"].values > 1e-2
+        inside = run["window_time"].values > 0.05
         plotting.band(
             axis, run["window_time"].values[inside], run["online_loss_mean"].values[inside],
             run["online_loss_low"].values[inside], run["online_loss_high"].values[inside], linewidth=0.9, **look,
@@ -116,6 +123,7 @@ def _losses(axis: Axes, runs: list[xr.Dataset]) -> None:
     axis.plot([], [], color="black", linestyle="none", marker="o", markerfacecolor="none", label="test set")
     axis.legend(loc="lower left")
     plotting.short_log(axis.xaxis)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     plotting.short_log(axis.yaxis)
 
 
@@ -136,12 +144,7 @@ def _choices(figure: Figure, place: SubplotSpec, runs: list[xr.Dataset]) -> Axes
                 if (_labels(card["labels"]), _activation(card["activation"])) == (row, column)
             ]
             for run in fitting[:1]:
-                axis.stairs(
-                    run["histogram"].mean("replicate"), run["edge"], fill=True, color=plotting.COLOURS["sgd"],
-                    alpha=0.3, linewidth=0,
-                )  # fmt: skip
-                axis.plot(run["density_position"], run["density"], color=plotting.COLOURS["sgd"], linewidth=1.0)
-                axis.set_ylim(0, 1.5 * float(run["density"].max()))
+                axis.set_ylim(0, 1.3 * _law(axis, run, plotting.COLOURS["sgd"]))
                 largest = float(run["p_value"].max())
                 axis.text(
                     0.5, 0.97, rf"$p \leq {largest:.2g}$, valley {float(run['valley'].mean()):.2f}",
