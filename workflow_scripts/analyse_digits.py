@@ -139,6 +139,8 @@ def analyse(runs: xr.Dataset, digits: xr.Dataset, settings: dict, parameters: di
     variables = {}
     for name, words in CURVES.items():
         variables |= bands(name, "record", runs[name].values, words)
+        variables[f"{name}_least"] = v("record", runs[name].values.min(axis=0), f"smallest over replicates: {words}")
+        variables[f"{name}_largest"] = v("record", runs[name].values.max(axis=0), f"largest over replicates: {words}")
         variables |= bands(f"final_{name}", "", runs[name].values[:, -1], f"{words}, at the end")
         variables[f"final_{name}_each"] = v("replicate", runs[name].values[:, -1], f"{words}, at the end")
     variables |= bands("online_loss", "window", runs["online_loss"].values, runs["online_loss"].attrs["long_name"])

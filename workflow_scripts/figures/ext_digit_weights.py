@@ -21,10 +21,11 @@ def _pictures(figure: Figure, place: SubplotSpec, run: xr.Dataset) -> Axes:
     columns = max(1, len(pictures) // 2)
     grid = place.subgridspec(2, columns + 1, width_ratios=[1] * columns + [0.12], hspace=0.05, wspace=0.06)
     reach = float(np.abs(pictures).max()) or 1.0
-    shown, first = None, None
+    frame = figure.add_subplot(place)  # carries the title, which would widen the column of one picture
+    frame.set_axis_off()
+    shown = None
     for n, (picture, output) in enumerate(zip(pictures, outputs, strict=True)):
         axis = figure.add_subplot(grid[n // columns, n % columns])
-        first = first or axis
         masked = np.ma.masked_where(run["active"].values == 0, picture)
         shown = axis.imshow(masked, cmap="RdBu_r", vmin=-reach, vmax=reach)
         axis.set_facecolor("#DDDDDD")
@@ -34,7 +35,7 @@ def _pictures(figure: Figure, place: SubplotSpec, run: xr.Dataset) -> Axes:
         axis.set_xlabel(f"$c = {output:.2f}$", labelpad=1.5, fontsize="x-small")
     bar = figure.add_subplot(grid[:, columns])
     figure.colorbar(shown, cax=bar, label="input weight $w$")
-    return first
+    return frame
 
 
 def _answers(axis: Axes, run: xr.Dataset) -> None:
@@ -108,9 +109,7 @@ def draw(run: xr.Dataset) -> Figure:
             "worst mistakes",
         ),
     )
-    # The long title must not widen the first picture's column; room above is left for it.
-    first.title.set_in_layout(False)
-    figure.get_layout_engine().set(rect=(0, 0, 1, 0.955))
+    figure.get_layout_engine().set(rect=(0, 0, 1, 0.955))  # room for the title above the pictures
     plotting.footnote(figure, plotting.data_line(run))
     return figure
 

@@ -48,7 +48,7 @@ def _curves(axis: Axes, runs: list[xr.Dataset], variable: str, horizontal: str, 
     for run, look in zip(runs, _looks(runs), strict=True):
         x = run[horizontal].values.astype(float)
         later = x > 0
-        low, high = (np.maximum(run[f"{variable}_{end}"].values[later], floor) for end in ("low", "high"))
+        low, high = (np.maximum(run[f"{variable}_{end}"].values[later], floor) for end in ("least", "largest"))
         mean = np.maximum(run[f"{variable}_mean"].values[later], floor)
         plotting.band(
             axis, x[later], mean, low, high, label=_label(run), markersize=2.6, markerfacecolor="none",
@@ -73,7 +73,7 @@ def _plateaus(axis: Axes, runs: list[xr.Dataset]) -> None:
     axis.axvline(0.0, color=plotting.COLOURS["reference"], linewidth=0.8, linestyle=":")
     axis.set_yticks(range(len(runs)), [_label(run) for run in runs], fontsize="x-small")
     axis.invert_yaxis()
-    axis.set_xlabel("power of the gradients, last decade")
+    axis.set_xlabel("power of the gradients")
 
 
 def draw(runs: list[xr.Dataset]) -> Figure:
@@ -96,9 +96,8 @@ def draw(runs: list[xr.Dataset]) -> Figure:
     )
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),
-        loc="outside lower center", ncols=5, title=r"optimiser, rate $\alpha$", title_fontsize="small",
+        loc="outside lower center", ncols=5, title=rf"optimiser, rate $\alpha$ ({plotting.data_line(runs[0])})", title_fontsize="x-small",
     )  # fmt: skip
-    plotting.footnote(figure, plotting.data_line(runs[0]))
     return figure
 
 
