@@ -44,12 +44,12 @@ def size(height: float, columns: int = 1) -> tuple[float, float]:
     return (COLUMN if columns == 1 else PAGE, height)
 
 
-def panels(axes: Iterable[Axes], titles: Iterable[str] = ()) -> None:
+def panels(axes: Iterable[Axes], titles: Iterable[str] = (), first: str = "a") -> None:
     """Letter the panels (a), (b), … before their titles."""
     titles = [*titles]
     for n, axis in enumerate(axes):
         title = titles[n] if n < len(titles) else ""
-        axis.set_title(rf"$\bf{{{string.ascii_lowercase[n]}}}$  {title}")
+        axis.set_title(rf"$\bf{{{string.ascii_lowercase[string.ascii_lowercase.index(first) + n]}}}$  {title}")
 
 
 def power(value: float) -> str:

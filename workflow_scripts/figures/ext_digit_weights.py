@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def _pictures(figure: Figure, place: SubplotSpec, run: xr.Dataset) -> Axes:
+def _pictures(figure: Figure, place: SubplotSpec, run: xr.Dataset) -> None:
     pictures, outputs = run["picture"].values, run["picture_output"].values
     columns = max(1, len(pictures) // 2)
     grid = place.subgridspec(2, columns + 1, width_ratios=[1] * columns + [0.12], hspace=0.05, wspace=0.06)
     reach = float(np.abs(pictures).max()) or 1.0
-    frame = figure.add_subplot(place)  # carries the title, which would widen the column of one picture
-    frame.set_axis_off()
     shown = None
     for n, (picture, output) in enumerate(zip(pictures, outputs, strict=True)):
         axis = figure.add_subplot(grid[n // columns, n % columns])
@@ -35,7 +33,6 @@ def _pictures(figure: Figure, place: SubplotSpec, run: xr.Dataset) -> Axes:
         axis.set_xlabel(f"$c = {output:.2f}$", labelpad=1.5, fontsize="x-small")
     bar = figure.add_subplot(grid[:, columns])
     figure.colorbar(shown, cax=bar, label="input weight $w$")
-    return frame
 
 
 def _answers(axis: Axes, run: xr.Dataset) -> None:
@@ -94,22 +91,15 @@ def draw(run: xr.Dataset) -> Figure:
     """Return the figure of one classifier."""
     figure = plt.figure(figsize=plotting.size(3.9, columns=2))
     grid = figure.add_gridspec(2, 3, height_ratios=(1.2, 1), width_ratios=(1.3, 0.75, 1))
-    first = _pictures(figure, grid[0, :], run)
+    _pictures(figure, grid[0, :], run)
     answers, confusion = figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
     _answers(answers, run)
     _confusion(confusion, run)
     mistakes = _mistakes(figure, grid[1, 2], run)
-    neurons = int(run["neurons"])
-    plotting.panels(
-        (first, answers, confusion, mistakes),
-        (
-            f"input weights of the neurons with the largest and the smallest $c$, $N = {neurons}$",
-            "errors by digit",
-            "answers",
-            "worst mistakes",
-        ),
-    )
-    figure.get_layout_engine().set(rect=(0, 0, 1, 0.955))  # room for the title above the pictures
+    # The first title spans all pictures: as that of one of them it would widen its column.
+    words = f"input weights of the neurons with the largest and the smallest $c$, $N = {int(run['neurons'])}$"
+    figure.suptitle(rf"$\bf{{a}}$  {words}", x=0.01, ha="left", fontsize="medium")
+    plotting.panels((answers, confusion, mistakes), ("errors by digit", "answers", "worst mistakes"), first="b")
     plotting.footnote(figure, plotting.data_line(run))
     return figure
 

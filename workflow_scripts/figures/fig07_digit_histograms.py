@@ -69,7 +69,7 @@ def _inputs(axis: Axes, runs: list[xr.Dataset]) -> None:
         axis.set_ylim(2e-3 * top, 2 * top)
     axis.set_xlabel("input weight, entries of $w$")
     axis.set_ylabel("density")
-    axis.legend(loc="lower center")
+    axis.legend(loc="upper right")
     plotting.short_log(axis.yaxis)
 
 

@@ -96,7 +96,8 @@ def draw(runs: list[xr.Dataset]) -> Figure:
     )
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),
-        loc="outside lower center", ncols=5, title=rf"optimiser, rate $\alpha$ ({plotting.data_line(runs[0])})", title_fontsize="x-small",
+        loc="outside lower center", ncols=5, title_fontsize="x-small",
+        title=rf"optimiser, rate $\alpha$ ({plotting.data_line(runs[0])})",
     )  # fmt: skip
     return figure
 

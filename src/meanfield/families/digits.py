@@ -22,7 +22,7 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
         where = f"{key}.simulate.{name}"
         if name in RESERVED:
             found.append(f"{key}.simulate: the name {name!r} is reserved")
-        if simulation.get("activation", experiment["problem"]["activation"]) not in names:
+        if "activation" in simulation and simulation["activation"] not in names:
             found.append(words.unknown(f"{where}.activation", simulation["activation"], names))
         wrong = method_problems(where, simulation)
         if not wrong and simulation["horizon"] * simulation["neurons"] > LARGEST_RUN:
