@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the Wasserstein-1 distances between samples of the same replicates, shape (replicate,)."""
-    return np.array([wasserstein(empirical(a), empirical(b), 1) for a, b in zip(one, other, strict=True)])
+def distances(one: np.ndarray, other: np.ndarray, replicates: int) -> np.ndarray:
+    """Return the Wasserstein-1 distances between the same replicates, shape (replicate,); nan where one has no more."""
+    found = [wasserstein(empirical(a), empirical(b), 1) for a, b in zip(one, other, strict=False)]
+    return np.array([*found, *[np.nan] * (replicates - len(found))])
 
 
 def within(samples: np.ndarray) -> float:
@@ -33,23 +34,23 @@ def compare(runs: list[xr.Dataset]) -> xr.Dataset:
     """Return the distances between the laws at successive widths, and the power of the width with which they fall."""
     v = io.variable
     neurons = np.array([io.parameters(run)["neurons"] for run in runs])
-    replicates = min(run.sizes["replicate"] for run in runs)
+    replicates = max(run.sizes["replicate"] for run in runs)
     variables = {}
     for name, source, words in (
         ("output", "output_weight", "output weights"),
         ("weight", "weight_quantile", "input weights"),
     ):
-        samples = [run[source].values[:replicates] for run in runs]
-        successive = np.array([distances(a, b) for a, b in pairwise(samples)]).T
-        widest = np.array([distances(sample, samples[-1]) for sample in samples[:-1]]).T
-        mean = mean_interval(successive)
+        samples = [run[source].values for run in runs]
+        successive = np.array([distances(a, b, replicates) for a, b in pairwise(samples)]).T
+        widest = np.array([distances(sample, samples[-1], replicates) for sample in samples[:-1]]).T
+        mean = np.array([mean_interval(column[np.isfinite(column)]) for column in successive.T]).T
         law = fit_power_law(np.broadcast_to(neurons[:-1], successive.shape), successive)
-        own = [within(run[source].values) for run in runs]
+        own = [within(sample) for sample in samples]
         variables |= {
             f"{name}_distance": v("replicate pair", successive, f"W1 between the {words} of a width and the next"),
-            f"{name}_distance_mean": v("pair", mean.mean, "its mean over replicates"),
-            f"{name}_distance_low": v("pair", mean.low, "lower end of its 95 % interval"),
-            f"{name}_distance_high": v("pair", mean.high, "upper end of its 95 % interval"),
+            f"{name}_distance_mean": v("pair", mean[0], "its mean over replicates"),
+            f"{name}_distance_low": v("pair", mean[1], "lower end of its 95 % interval"),
+            f"{name}_distance_high": v("pair", mean[2], "upper end of its 95 % interval"),
             f"{name}_distance_widest": v("replicate pair", widest, f"W1 between the {words} and those of the widest"),
             f"{name}_distance_within": v("width", own, f"mean W1 between the {words} of two replicates of a width"),
             f"{name}_slope": v("", law.exponent, "power of the smaller width with which the distance falls"),

@@ -37,7 +37,7 @@ RUN = "experiments/digits/simulate/n1000"
         (
             "data/digits/source",
             "minst",
-            "data.digits.source: 'minst' found (did you mean 'mnist'?); allowed: auto, mnist",
+            "source: 'minst' found (did you mean 'mnist'?); allowed: auto",
         ),
         ("data/digits/mirrors", ["ftp://x"], "data.digits.mirrors.0: 'ftp://x' found; it must match"),
         ("data/digits/test_share", 1.0, "data.digits.test_share: 1.0 found, less than 1 needed"),
