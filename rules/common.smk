@@ -204,6 +204,19 @@ def digit_replicates(wildcards):
     return [part.start, part.stop]
 
 
+def digit_memory(wildcards):
+    """Return the memory that one classifier's training needs [MB], with room to spare."""
+    settings = config["experiments"][wildcards.experiment]["simulate"][wildcards.simulation]
+    return 1500 + settings["neurons"] // 25
+
+
+def digit_runtime(wildcards):
+    """Return the time that one chunk of a classifier's training may take [minutes], several times what it should."""
+    settings = digits.simulation_parameters(config, wildcards.experiment, wildcards.simulation)
+    first, last = digit_replicates(wildcards)
+    return 60 + int(3.0e-9 * settings["neurons"] * settings["iterations"] * (last - first))
+
+
 def digit_chunks(wildcards):
     """Return the chunks of one classifier, in the order of their replicates."""
     return collect(

@@ -25,8 +25,8 @@ rule simulate_digits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=digit_memory,
+        runtime=digit_runtime,
     params:
         code=digit_simulation_code,
         parameters=digit_parameters,

@@ -11,6 +11,7 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import LogLocator
 
 from meanfield import plotting
+from meanfield.errors import DataError
 from meanfield.logs import logged_to
 
 if TYPE_CHECKING:
@@ -184,7 +185,9 @@ if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
         plt.style.use(snakemake.input.style)
         data = plotting.load(snakemake.input.data, snakemake.params.names)
-        compared = next(name for name in data if name.endswith("/widths"))
+        compared = next((name for name in data if name.endswith("/widths")), None)
+        if compared is None:
+            raise DataError("figures.fig07_digit_histograms.data: a dataset <experiment>/widths is needed, none found")
         experiment = compared.split("/")[0]
         plotting.save(
             draw(

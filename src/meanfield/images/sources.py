@@ -185,7 +185,7 @@ def _uci(test_share) -> Digits:
     images = np.ascontiguousarray(bunch.images.astype(np.uint8))
     labels = np.ascontiguousarray(bunch.target.astype(np.uint8))
     packed = images.tobytes() + labels.tobytes()
-    file = File("digits.csv.gz", len(packed), hashlib.sha256(packed).hexdigest())
+    file = File("scikit-learn digits", len(packed), hashlib.sha256(packed).hexdigest())
     return _split("uci", images, labels, 16, (file,), test_share)
 
 
