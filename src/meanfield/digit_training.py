@@ -156,7 +156,9 @@ def train(
     step_size = settings["rate"] / (2 * neurons)
     gradients = method.evaluations(hyperparameters)
     images = len(problem.labels) + len(test_targets)
-    passes = 2 * gradients * (1 if settings["method"] == "sgd" or not hasattr(method, "recurrence") else 2)
+    # Prediction and update; twice each with a velocity.
+    moving = hasattr(method, "recurrence") and not method.recurrence(hyperparameters).plain
+    passes = (4 if moving else 2) * gradients
     possible = affordable(
         iterations, passes, images, records["share"], neurons, problem.dimension, records["free_operations"]
     )

@@ -179,6 +179,14 @@ def test_training_is_the_published_update(activation):
     assert found[1] == pytest.approx(between, abs=1e-12)
 
 
+def test_increments_must_fit_the_run():
+    problem = small_problem()
+    state = problem.block_state(np.ones((16, 8)))
+    for wrong in (np.zeros(3), np.zeros(4, np.float32)):
+        with pytest.raises(ValueError, match=r"increments must be float64 of shape \(4,\)"):
+            state.advance_arrays(problem.inputs, problem.labels, np.full(4, 0.1), np.arange(4), increments=wrong)
+
+
 OPTIMISERS = {
     "heavy_ball": {"momentum": 0.8},
     "nesterov": {"momentum": 0.8},
