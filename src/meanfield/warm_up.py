@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from meanfield.analysis.modality import dip
 from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.sphere import Recurrence
@@ -16,6 +17,7 @@ from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
+from meanfield.problems.digits import DigitClassifier
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3
 
@@ -57,6 +59,16 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
     )
     solve_reduced(anisotropic, full, times, limit="finite", schedule=clock, atoms=10, relative_tolerance=1e-3)
     done.append("distributional dynamics")
+    network = DigitClassifier(np.ones((2, 3)), np.array([1.0, -1.0]), activation)
+    trained = np.ones((16, 4))
+    for precision in sorted(set(precisions)):
+        network.outputs(trained.astype(precision), network.inputs.astype(precision))
+        loop = InnerLoop(np.array([0.0, 1.0]), temperature=1.0)
+        run = InnerLoopRun(network, trained.astype(precision), loop, (0, "warm-up", 0), stream_key(0, "warm-up", 0))
+        run.advance(1e-3)
+        done.append(f"digit classifier, {precision}")
+    dip(np.arange(4.0))
+    done.append("dip test")
     return done
 
 
