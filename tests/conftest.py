@@ -7,9 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.yaml"
+# Kinds of jobs at the tiny scale that no figure asks for there: a run with an inner loop, a tuned run, a control of it
+# and one of a fixed step, a sweep with a threshold; the anisotropic problem with its limits, a sweep and a width study.
+EXTRA = [
+    f"results/analysis/{item}.nc"
+    for item in (
+        "isotropic/mf_homsgld", "isotropic/nesterov_control", "isotropic/tuned_nesterov_control",
+        "isotropic/tuned_nesterov", "nonmonotone_near/escape_sgd", "anisotropic/limits", "anisotropic/sgd",
+        "anisotropic/langevin", "anisotropic/tune_sgd", "anisotropic/width_study",
+    )
+]  # fmt: skip
 
 
 class Project:
@@ -47,6 +58,14 @@ class Project:
             pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
         return done
 
+    def python(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run Python in the copy, with the copy's package."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src")}
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300,
+            env=environment, check=True,
+        )  # fmt: skip
+
     def planned(self, *arguments: str) -> dict[str, int]:
         """Return how many jobs of each rule a dry run plans."""
         text = self.run("--dry-run", *arguments).stdout
@@ -67,6 +86,23 @@ class Project:
         file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def configuration() -> dict:
+    """The configuration of the repository as it is written."""
+    return yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def pair_folder(configuration: dict) -> Path:
+    """A folder with the 10,000 images of MNIST: that of MEANFIELD_DIGITS, or one that the configuration lists."""
+    given = os.environ.get("MEANFIELD_DIGITS")
+    folders = [Path(given)] if given else [ROOT / name for name in configuration["data"]["digits"]["folders"]]
+    for folder in folders:
+        if list(folder.glob("t10k-images-idx3-ubyte*")) and list(folder.glob("t10k-labels-idx1-ubyte*")):
+            return folder.resolve()
+    pytest.skip("the MNIST files t10k-* are not here: set MEANFIELD_DIGITS, or put them into data/mnist")
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A fresh copy of the project with the tiny scale."""
@@ -77,7 +113,7 @@ def project(tmp_path: Path) -> Project:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny scale, built once on two cores; tests only read it, or copy it."""
     copy = Project(tmp_path_factory.mktemp("built") / "project")
-    copy.run()
+    copy.run("all", *EXTRA)
     return copy
 
 

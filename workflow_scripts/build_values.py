@@ -1,6 +1,7 @@
 """Rule build_values: collect the numbers that the report's prose and captions show, from datasets and records."""
 
 import csv
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,30 +16,36 @@ if TYPE_CHECKING:
 
 # Axes that name things; a variable on these alone is a small table and is kept whole.
 NAMES = (
-    "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "run", "other", "destination",
-    "smoothing", "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor",
-    "target", "flow", "scheme", "moved", "condition", "map", "scale", "macro_step",
-    "micro_step", "averaging", "relaxation", "length", "estimator",
+    "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "pair", "candidate", "case",
+    "slope_factor", "gap", "width", "step", "reference", "level", "digit", "run", "other", "destination", "smoothing",
+    "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor", "target",
+    "flow", "scheme", "moved", "condition", "map", "scale", "macro_step", "micro_step", "averaging", "relaxation",
+    "length", "estimator",
 )  # fmt: skip
-# Those whose entries are read by name.
-NAMED = ("limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved")
+# Axes whose names are kept too.
+_NAMED = ("pair",)
+# Axes whose entries are read by name.
+_KEYS = ("limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved")
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:
     """Return the scalars and small tables of an analysed dataset, limits, runs and the like by name."""
-    return {
-        name: _table(dataset[name])
-        for name, variable in dataset.variables.items()
-        if variable.dtype.kind in "fiu" and set(variable.dims) <= set(NAMES)
-    }
+    found: dict[str, Any] = {}
+    for name, variable in dataset.variables.items():
+        kinds = "fiuUO" if set(variable.dims) & set(_NAMED) else "fiu"
+        if variable.dtype.kind not in kinds or not set(variable.dims) <= set(NAMES):
+            continue
+        array = dataset[name]
+        found[name] = _table(array.transpose("limit", ...) if "limit" in array.dims else array)
+    return found
 
 
 def _table(array: xr.DataArray) -> Any:
-    if not set(array.dims) & set(NAMED):
+    if not set(array.dims) & set(_KEYS):
         return _value(array.values)
     first = array.dims[0]
     parts = [_table(array.isel({first: n})) for n in range(array.sizes[first])]
-    return dict(zip(map(str, array[first].values), parts, strict=True)) if first in NAMED else parts
+    return dict(zip(map(str, array[first].values), parts, strict=True)) if first in _KEYS else parts
 
 
 def _value(values: np.ndarray) -> Any:
@@ -61,6 +68,17 @@ def curves(dataset: xr.Dataset, times: list[float]) -> dict[str, Any]:
         else:
             found[name] = picked.values.tolist()
     return {"time": time[index].tolist(), **found}
+
+
+def settings(dataset: xr.Dataset) -> dict[str, Any]:
+    """Return method, step size and hyper-parameters that a simulation had, or that a sweep found best."""
+    found = io.parameters(dataset)
+    if isinstance(found.get("simulation"), dict) and "settings" in found["simulation"]:
+        return {key: value for key, value in found["simulation"]["settings"].items() if key != "snapshots"}
+    if isinstance(found.get("sweep"), dict) and "best" in dataset:
+        best = found["sweep"]["candidates"][int(dataset["best"])]
+        return {**found["sweep"]["settings"], **best}
+    return {}
 
 
 def run_times(folder: Path) -> list[dict[str, Any]]:
@@ -87,12 +105,21 @@ def run_times(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def collect(paths: dict[str, str], config: dict, times: list[float], benchmarks: Path) -> dict[str, Any]:
+def collect(
+    paths: dict[str, str], config: dict, times: list[float], benchmarks: Path, titles: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Return everything that the report shows as a number."""
     datasets = {name: io.read_dataset(path) for name, path in paths.items()}
     return {
         "config": config,
         "analysis": {name: numbers(dataset) for name, dataset in datasets.items()},
+        "settings": {name: settings(dataset) for name, dataset in datasets.items()},
+        "titles": titles or {},
+        "data": {
+            name: json.loads(dataset.attrs["meanfield_data"])
+            for name, dataset in datasets.items()
+            if "meanfield_data" in dataset.attrs
+        },
         "curves": {name: curves(dataset, times) for name, dataset in datasets.items()},
         "provenance": {
             "revision": provenance.revision(),
@@ -111,5 +138,6 @@ if __name__ == "__main__":
             snakemake.params.config,
             snakemake.params.times,
             Path(snakemake.params.benchmarks),
+            snakemake.params.titles,
         )
         io.write_json(values, snakemake.output.values)

@@ -38,12 +38,14 @@ SOLVERS = {
 # Families of experiments by the kind of their problem; see meanfield.families.networks for what each module offers.
 FAMILIES = {
     "isotropic_gaussians": "meanfield.families.networks",
+    "spherical_3spin": "meanfield.families.spin3",
     "muller_brown": "meanfield.families.plane",
     "narrow_well": "meanfield.families.plane",
     "plane_terms": "meanfield.families.plane",
     "sampling_flows": "meanfield.families.sampling",
     "fast_slow": "meanfield.families.multiscale",
     "anisotropic_gaussians": "meanfield.families.networks",
+    "digits": "meanfield.families.digits",
 }
 
 
