@@ -76,7 +76,9 @@ def precisions():
     parts = (
         block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths")
     )
-    return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
+    # The widths of the digits are a list of simulations, which have their precisions.
+    blocks = (settings for part in parts if isinstance(part, dict) for settings in part.values())
+    return sorted({settings.get("precision", "float64") for settings in blocks})
 
 
 def simulation_chunks(wildcards):
