@@ -149,7 +149,7 @@ def test_smooth_activations_equal_library_functions(kind, function, derivative, 
     np.testing.assert_allclose(slope, derivative(z), rtol=4 * rounding, atol=4 * rounding + 1e-12)
 
 
-@pytest.mark.parametrize("code", ["block", "stream", "dynamics", "plane", "spheres"])
+@pytest.mark.parametrize("code", ["block", "stream", "dynamics", "plane", "spheres", "inner"])
 def test_kernels_give_the_same_numbers_without_compilation(code):
     # Another process, because numba looks at the switch when it is imported.
     script = Path(__file__).parent / "uncompiled_run.py"

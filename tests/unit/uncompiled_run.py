@@ -6,6 +6,7 @@ import numpy as np
 
 from meanfield.kernels import landscape
 from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.momentum import Momentum
 from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import standard_samples, stream_key
@@ -13,6 +14,7 @@ from meanfield.limits.characteristics import solve_characteristics
 from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear, Smooth
+from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 from meanfield.problems.plane import muller_brown
 from meanfield.problems.spin3 import GaussianUnits, Spin3
@@ -74,7 +76,23 @@ def spheres() -> list[np.ndarray]:
     return [state.units]
 
 
-RUNS = {"block": block, "stream": stream, "dynamics": dynamics, "plane": plane, "spheres": spheres}
+def inner() -> list[np.ndarray]:
+    """Return the weights after iterations with an inner loop, of one agent and of two, on both problems."""
+    ends = []
+    names = (0, "plain", 4)
+    for problem, law, agents in [
+        (IsotropicGaussians(5, 0.5, PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))), RadialLaw("gaussian", 0.8), 1),
+        (AnisotropicGaussians(5, 2, 0.5, Smooth("tanh")), TwoLayerLaw(0.8), 2),
+    ]:
+        loop = InnerLoop(np.array([0.2, 0.3, 0.5]), scope=0.1, agents=agents, temperature=1e-3, carried=agents > 1)
+        run = InnerLoopRun(problem, law.sample(12, 5, *names), loop, names, stream_key(*names))
+        for _ in range(3):
+            run.advance(1e-2)
+        ends.append(run.point)
+    return ends
+
+
+RUNS = {"block": block, "stream": stream, "dynamics": dynamics, "plane": plane, "spheres": spheres, "inner": inner}
 
 if __name__ == "__main__":
     for array in RUNS[sys.argv[1]]():
