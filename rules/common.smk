@@ -66,7 +66,9 @@ def code(script, modules=()):
 
 def precisions():
     """Return the precisions that simulations, sweeps and width studies use."""
-    parts = (block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths"))
+    parts = (
+        block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths")
+    )
     return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
 
 
