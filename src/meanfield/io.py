@@ -97,6 +97,23 @@ def read_dataset(path: str | Path) -> xr.Dataset:
     return dataset
 
 
+def read_parts(paths: list[str]) -> xr.Dataset:
+    """Read the parts of one run and join them along the replicates; the result does not depend on how it was cut.
+
+    Raises
+    ------
+    DataError
+        If a part is unreadable, lacks a variable, or was made with other parameters than the first.
+
+    """
+    parts = [read_dataset(path) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        require(part, path, *map(str, parts[0].data_vars))
+        if part.attrs["meanfield_parameters"] != parts[0].attrs["meanfield_parameters"]:
+            raise DataError(f"{path}: made with other parameters than {paths[0]}; delete it and run again")
+    return xr.concat(parts, dim="replicate", data_vars="minimal", coords="minimal", compat="equals", join="exact")
+
+
 def require(dataset: xr.Dataset, path: str | Path, *names: str) -> None:
     """Refuse a dataset that lacks one of the named variables."""
     for name in names:

@@ -31,6 +31,7 @@ SOLVERS = {
 # Families of experiments by the kind of their problem; see meanfield.families.networks for what each module offers.
 FAMILIES = {
     "isotropic_gaussians": "meanfield.families.networks",
+    "spherical_3spin": "meanfield.families.spin3",
     "anisotropic_gaussians": "meanfield.families.networks",
     "digits": "meanfield.families.digits",
 }

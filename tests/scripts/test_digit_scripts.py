@@ -98,7 +98,7 @@ def test_every_variable_has_a_name_and_a_unit(found, runs):
 def test_chunks_are_joined_with_their_data(runs, tmp_path):
     for n in range(2):
         io.write_dataset(runs.isel(replicate=slice(n, n + 1)), tmp_path / f"{n}.nc")
-    whole = load("gather_replicates").gather([tmp_path / "0.nc", tmp_path / "1.nc"])
+    whole = io.read_parts([tmp_path / "0.nc", tmp_path / "1.nc"])
     for name in runs.variables:
         assert whole[name].identical(runs[name]), name
     assert whole.attrs["meanfield_data"] == runs.attrs["meanfield_data"]

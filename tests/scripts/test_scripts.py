@@ -85,7 +85,7 @@ def test_simulations_carry_names_and_units(runs):
 def test_gathered_chunks_are_the_whole(runs, tmp_path):
     for n, part in enumerate((slice(0, 2), slice(2, 3))):
         io.write_dataset(runs.isel(replicate=part), tmp_path / f"{n}.nc")
-    whole = load("gather_replicates").gather([tmp_path / "0.nc", tmp_path / "1.nc"])
+    whole = io.read_parts([tmp_path / "0.nc", tmp_path / "1.nc"])
     for name in ("risk", "norm", "weight", "replicate", "time"):
         assert whole[name].identical(runs[name]), name
 
@@ -98,7 +98,7 @@ def test_chunks_of_other_parameters_are_refused(runs, tmp_path):
     from meanfield.errors import DataError
 
     with pytest.raises(DataError, match=r"b\.nc: made with other parameters than"):
-        load("gather_replicates").gather([tmp_path / "a.nc", tmp_path / "b.nc"])
+        io.read_parts([tmp_path / "a.nc", tmp_path / "b.nc"])
 
 
 def test_an_analysis_reduces_what_it_says(runs, limits):

@@ -25,6 +25,7 @@ METHODS = {
     "condition": Recurrence.accelerated(5e-3, condition=0.02, restart="none"),
     "harmonic": Recurrence(2e-3, schedule="harmonic", restart="gradient"),
     "constant, restarted": Recurrence(2e-3, 0.9, restart="gradient"),
+    "heavy ball": Recurrence(2e-3, 0.9, heavy_ball=True),
 }
 
 
@@ -277,7 +278,8 @@ def test_both_sequences_stay_on_the_sphere(name):
     problem, kernel, start = setting(5, 16)
     state = problem.state(kernel, start)
     state.advance_stream(2000, METHODS[name], key=KEY, batch=3)
-    for sequence in (state.units, state.lookahead):
+    # The second sequence of the heavy ball is the point without its velocity.
+    for sequence in (state.lookahead,) if METHODS[name].heavy_ball else (state.units, state.lookahead):
         np.testing.assert_allclose(np.linalg.norm(sequence[:, :-1], axis=1), np.sqrt(5), rtol=0, atol=1e-12)
     assert not np.allclose(state.units, start, atol=0.1)
 
@@ -505,6 +507,7 @@ def test_sgd_in_small_steps_follows_the_population_flow(reference_problem):
         ({"step": 1.0, "schedule": "theta", "condition": 2.0}, "condition must lie"),
         ({"step": 1.0, "restart": "often"}, "restart must be one of"),
         ({"step": 1.0, "schedule": "theta", "momentum": 0.5}, "constant schedule only"),
+        ({"step": 1.0, "heavy_ball": True, "restart": "gradient"}, "neither schedule nor restart"),
     ],
 )
 def test_recurrences_out_of_range_are_refused(arguments, message):

@@ -43,6 +43,16 @@ def mean_interval(values: Floats, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def log_interval(values: Floats, level: float = 0.95) -> Interval:
+    """Return the geometric mean over the first axis and its Student t interval on the logarithmic scale.
+
+    Parameters as in `mean_interval`; where a value is not positive the result is nan.
+    """
+    values = np.asarray(values, float)
+    logarithms = np.log(np.where(values > 0, values, np.nan))
+    return Interval(*(np.exp(part) for part in mean_interval(logarithms, level)))
+
+
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
     """Return a proportion and its score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
 

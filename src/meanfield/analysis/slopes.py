@@ -1,4 +1,4 @@
-"""Slopes in log-log plots with bootstrap intervals over replicates. Numpy in, numpy out; no files."""
+"""Slopes and first crossings in log-log plots, replicate by replicate or with bootstrap intervals. Numpy, no files."""
 
 from collections.abc import Callable
 
@@ -55,3 +55,60 @@ def log_slope(
     tail = (1 - level) / 2
     low, high = np.quantile([one for one in drawn if np.isfinite(one)] or [np.nan], [tail, 1 - tail])
     return Interval(np.float64(slope(values)), np.float64(low), np.float64(high))
+
+
+def replicate_slopes(x: Floats, values: Floats) -> Floats:
+    """Return the least-squares slope of log(value) against log(x) for each replicate.
+
+    Parameters
+    ----------
+    x : array, shape (point,)
+        Positive abscissas [any].
+    values : array, shape (replicate, point)
+        Positive values [any].
+
+    Returns
+    -------
+    array, shape (replicate,)
+        Slopes [1]; nan where there are fewer than two different abscissas, or a value is not positive and finite.
+
+    """
+    x, values = np.log(np.asarray(x, float)), np.asarray(values, float)
+    if len(x) < 2 or np.ptp(x) == 0:
+        return np.full(len(values), np.nan)
+    logarithms = np.log(np.where((values > 0) & np.isfinite(values), values, np.nan))
+    centred = x - x.mean()
+    return logarithms @ centred / (centred @ centred)
+
+
+def first_crossings(x: Floats, values: Floats, levels: Floats) -> Floats:
+    """Return where each replicate first falls to its level, interpolated between records in log-log coordinates.
+
+    Parameters
+    ----------
+    x : array, shape (record,), increasing
+        Nonnegative abscissas; only the first may be zero [any].
+    values : array, shape (replicate, record)
+        Positive values [any].
+    levels : array, shape (replicate,)
+        Positive levels [any].
+
+    Returns
+    -------
+    array, shape (replicate,)
+        Abscissas; nan where the level is never reached.
+
+    """
+    x, values = np.asarray(x, float), np.asarray(values, float)
+    found = np.full(len(values), np.nan)
+    for m, level in enumerate(levels):
+        below = np.flatnonzero(values[m] <= level)
+        if not len(below):
+            continue
+        k = int(below[0])
+        if k == 0 or x[k - 1] == 0:
+            found[m] = x[k]
+            continue
+        rise = np.log(values[m, k - 1] / level) / np.log(values[m, k - 1] / values[m, k])
+        found[m] = x[k - 1] * (x[k] / x[k - 1]) ** rise
+    return found

@@ -56,6 +56,6 @@ def record_iterations(simulation: dict) -> list[int]:
 
 
 def chunks(simulation: dict, replicates_per_job: int) -> list[range]:
-    """Return the replicates of each job."""
-    total = simulation["replicates"]
-    return [range(first, min(first + replicates_per_job, total)) for first in range(0, total, replicates_per_job)]
+    """Return the replicates of each job; a run may say itself how many there are in one."""
+    total, size = simulation["replicates"], simulation.get("replicates_per_job", replicates_per_job)
+    return [range(first, min(first + size, total)) for first in range(0, total, size)]

@@ -27,6 +27,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.kernels.momentum import Momentum
 from meanfield.kernels.streams import fill_block
 
 LANES = 32  # units are padded to a multiple of this
@@ -343,11 +344,34 @@ def _descend(u, v, moved, eta, constrained, normal, scale):
 
 
 @nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _roll(u, w, v, eta, momentum, constrained, normal, scale):
+    # Heavy ball: the second sequence holds u minus the velocity p, in the ambient space; u' = u + p' on the sphere.
+    rows, width = u.shape
+    if constrained > 0:
+        _radial(v, u, constrained, normal)
+        for j in range(constrained):
+            for i in range(width):
+                v[j, i] -= normal[i] * u[j, i]
+    for j in range(rows):
+        for i in range(width):
+            v[j, i] = momentum * (u[j, i] - w[j, i]) + eta * v[j, i]
+            u[j, i] += v[j, i]
+    if constrained > 0:
+        _retract(u, constrained, scale)
+    for j in range(rows):
+        for i in range(width):
+            w[j, i] = u[j, i] - v[j, i]
+
+
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _move(u, w, v, loss, constrained, recurrence, memory, work):
     # One iteration from the velocity v at u; `memory` is (theta, loss before, age, number of restarts).
-    step, momentum, compensation, schedule, condition, restart = recurrence
+    step, momentum, compensation, schedule, condition, restart, heavy_ball = recurrence
     moved, normal, scale = work[3], work[4], work[5]
     rows, width = u.shape
+    if heavy_ball:
+        _roll(u, w, v, u.dtype.type(step), u.dtype.type(momentum), constrained, normal, scale)
+        return
     _descend(u, v, moved, u.dtype.type(step), constrained, normal, scale)
     if schedule == 0 and momentum == 0 and compensation == 0 and restart == 0:
         # Plain descent: the second sequence is the first.
@@ -550,6 +574,9 @@ class Recurrence:
         ``none``; ``gradient``: when :math:`\langle g, w' - w\rangle > 0`, over all parameters of all units;
         ``function``: when the loss at u exceeds that at the last u, the batch's loss in stochastic runs (at u and
         not at w, because there it costs nothing). A restart sets :math:`\theta = 1` and :math:`u' = w'`.
+    heavy_ball : bool
+        Polyak's method instead, :math:`p' = \gamma p - \eta_1 g`, :math:`u' = u + p'`, with the constant schedule. Its
+        second sequence is :math:`u - p`; the velocity p is one of the ambient space.
 
     """
 
@@ -559,6 +586,7 @@ class Recurrence:
     schedule: str = "constant"
     condition: float = 0.0
     restart: str = "none"
+    heavy_ball: bool = False
 
     def __post_init__(self):
         checks = (
@@ -569,10 +597,38 @@ class Recurrence:
             (0 <= self.condition <= 1, f"condition must lie in [0, 1], not {self.condition}"),
             (self.restart in _RESTARTS, f"restart must be one of {sorted(_RESTARTS)}, not {self.restart!r}"),
             (self.schedule == "constant" or self.momentum == 0, "momentum belongs to the constant schedule only"),
+            (
+                not self.heavy_ball
+                or (self.schedule == "constant" and self.restart == "none" and self.compensation == 0),
+                "heavy ball has neither schedule nor restart nor compensation",
+            ),
         )
         for fine, message in checks:
             if not fine:
                 raise ValueError(message)
+
+    @classmethod
+    def of(cls, momentum: Momentum, step: float) -> "Recurrence":
+        """Return the recurrence of an optimiser's coefficients with the step [mean-field time].
+
+        Raises
+        ------
+        ValueError
+            If restarts depend on losses: `Momentum` takes them at the second sequence, these kernels at the first.
+
+        """
+        if momentum.rule == "function_restart":
+            msg = "restarts by the loss at the second sequence have no compiled form on the sphere"
+            raise ValueError(msg)
+        return cls(
+            step,
+            momentum.gamma,
+            momentum.compensation * step,
+            "constant" if momentum.rule == "constant" else "theta",
+            momentum.q,
+            "gradient" if momentum.rule == "gradient_restart" else "none",
+            momentum.heavy_ball,
+        )
 
     @classmethod
     def nesterov(cls, step: float, momentum: float) -> "Recurrence":
@@ -595,7 +651,7 @@ class Recurrence:
     def _numbers(self) -> tuple:
         return (
             float(self.step), float(self.momentum), float(self.compensation), _SCHEDULES[self.schedule],
-            float(self.condition), _RESTARTS[self.restart],
+            float(self.condition), _RESTARTS[self.restart], self.heavy_ball,
         )  # fmt: skip
 
 
@@ -682,7 +738,7 @@ class SphereState:
 
     @property
     def units(self) -> NDArray:
-        """A copy of the units, shape (unit, parameter) [1]: the sequence w, equal to u in plain descent."""
+        """A copy of the sequence w, shape (unit, parameter) [1]: equal to u in plain descent."""
         return np.ascontiguousarray(self._w[:, : self.units_count].T)
 
     @property

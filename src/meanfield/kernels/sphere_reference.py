@@ -151,6 +151,11 @@ def iterate(units: NDArray, gradient: Gradient, iterations: int, recurrence, *, 
     theta, age, last_loss, restarts = 1.0, 0, np.inf, 0
     for k in range(iterations):
         g, loss = gradient(u, k)
+        if recurrence.heavy_ball:
+            velocity = recurrence.momentum * (u - w) - recurrence.step * g
+            u = back(u + velocity)
+            w = u - velocity
+            continue
         moved = back(u - recurrence.step * g)
         uphill = np.sum(g * (moved - w)) > 0
         again = {"none": False, "gradient": uphill, "function": loss > last_loss}[recurrence.restart]

@@ -1,0 +1,238 @@
+"""Optimisers on the spherical 3-spin: what they may ask of it, and a run seen at given iterations.
+
+The point of an optimiser is the matrix of all units, shape (unit, parameter). Gradients are those of half the mean
+squared error, or of a flow's objective, times the number of units n: without 1/n in the step, iteration k sits at the
+mean-field time k epsilon for every width.
+"""
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from meanfield.kernels.sphere import Recurrence
+from meanfield.kernels.streams import INJECTED_NOISE, stream_key
+from meanfield.limits.particle_flow import flow_code
+from meanfield.methods.oracle import stream_normals
+from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3, sphere_samples, to_sphere
+
+Floats = NDArray[np.float64]
+
+SAMPLES = "samples"  # fresh samples for every gradient; any other name is a flow's, with its full gradient
+_LOOK_AHEAD = 4096  # samples drawn at once
+
+
+class Phase(NamedTuple):
+    """A stretch of a run: its last iteration, and how many samples each gradient takes (of no matter for a flow)."""
+
+    end: int
+    batch: int
+
+
+class SphereOracle:
+    """Gradients of the 3-spin network as the plain definitions of the optimisers see them.
+
+    A leading axis of the point holds agents: each takes a batch of its own, in their order. `next` passes over the
+    samples that the last gradient used.
+
+    Parameters
+    ----------
+    problem : Spin3
+        The target.
+    unit : GaussianUnits or SigmoidUnits
+        The units; the centres of Gaussian units are kept on the sphere.
+    gradient : str
+        ``samples``, or a flow of `meanfield.limits.particle_flow` (Gaussian units only).
+    batch : int
+        Samples P of a gradient; may be changed between iterations.
+    root, experiment, replicate
+        Name the streams of samples and of injected noise; see `meanfield.kernels.streams`.
+
+    """
+
+    def __init__(
+        self, problem: Spin3, unit: GaussianUnits | SigmoidUnits, gradient: str, batch: int,
+        root: int, experiment: str, replicate: int,
+    ):  # fmt: skip
+        self._problem, self._unit, self.batch = problem, unit, batch
+        self._constrained = isinstance(unit, GaussianUnits)
+        self._flow = None if gradient == SAMPLES else flow_code(problem, unit, gradient)
+        self._state = None
+        self._key = stream_key(root, experiment, replicate)
+        self._noise_key = stream_key(root, experiment, replicate, INJECTED_NOISE)
+        self._first, self._inputs, self._targets = 0, np.empty((0, problem.dimension)), np.empty(0)
+        self._now = self._used = self._drawn = 0
+
+    def gradient(self, point: Floats) -> Floats:
+        """Return the gradient, shape of the point; tangent to the sphere where the centres are bound to it."""
+        if self._flow is not None:
+            return self._flow_terms(point)[0]
+        x, f = self._samples(point)
+        value, slope = self._values(point, x)
+        count, c = point.shape[-2], point[..., -1]
+        residual = f - np.einsum("...pi,...i->...p", value, c) / count
+        gradient = np.empty_like(point)
+        weighted = residual[..., None] * slope
+        gradient[..., : self._problem.dimension] = -c[..., None] * (np.swapaxes(weighted, -1, -2) @ x) / self.batch
+        if not self._constrained:
+            gradient[..., -2] = -c * weighted.sum(axis=-2) / self.batch
+        gradient[..., -1] = -np.einsum("...p,...pi->...i", residual, value) / self.batch
+        return self._tangent(gradient, point)
+
+    def loss(self, point: Floats) -> Floats:
+        """Return half the mean squared error of the current batch, or a flow's energy, shape (…, 1, 1)."""
+        if self._flow is not None:
+            return self._flow_terms(point)[1][..., None, None]
+        x, f = self._samples(point)
+        value, _ = self._values(point, x)
+        residual = f - np.einsum("...pi,...i->...p", value, point[..., -1]) / point.shape[-2]
+        return np.mean(residual**2, axis=-1)[..., None, None] / 2
+
+    def inner(self, a: Floats, b: Floats) -> Floats:
+        """Return inner products over all units, shape (…, 1, 1)."""
+        return (a * b).sum(axis=(-2, -1), keepdims=True)
+
+    def normal(self, shape: tuple[int, ...]) -> Floats:
+        """Return the next standard normals, of the shape (…, unit, parameter)."""
+        z = stream_normals(self._noise_key, self._drawn, shape)
+        self._drawn += int(np.prod(shape[:-1]))
+        return z
+
+    def retract(self, point: Floats) -> Floats:
+        """Return the point with its centres put back on the sphere; sigmoid units may lie anywhere."""
+        if not self._constrained:
+            return point
+        return np.concatenate([to_sphere(point[..., :-1]), point[..., -1:]], axis=-1)
+
+    def next(self) -> None:
+        """Pass over the samples that the last gradient used."""
+        self._now += self._used
+
+    def _samples(self, point: Floats) -> tuple[Floats, Floats]:
+        # A batch for each agent: inputs (…, sample, coordinate) and targets (…, sample).
+        agents = point.shape[:-2]
+        self._used = self.batch * int(np.prod(agents))
+        if not self._first <= self._now <= self._first + len(self._targets) - self._used:
+            self._first = self._now
+            ahead = self._used * max(1, _LOOK_AHEAD // self._used)
+            self._inputs = sphere_samples(self._key, self._now, ahead, self._problem.dimension)
+            self._targets = self._problem.target(self._inputs)
+        here = slice(self._now - self._first, self._now - self._first + self._used)
+        return self._inputs[here].reshape(*agents, self.batch, -1), self._targets[here].reshape(*agents, self.batch)
+
+    def _values(self, point: Floats, x: Floats) -> tuple[Floats, Floats]:
+        # Values of the units at the samples, (…, sample, unit), and their slopes in the inner product.
+        z = x @ np.swapaxes(point[..., : self._problem.dimension], -1, -2)
+        if self._constrained:
+            value = self._unit.amplitude * np.exp(self._unit.alpha * (z - self._problem.dimension))
+            return value, self._unit.alpha * value
+        value = special.expit(z + point[..., None, :, -2])
+        return value, value * (1 - value)
+
+    def _flow_terms(self, point: Floats) -> tuple[Floats, Floats]:
+        # One agent after the other, by the compiled right-hand side.
+        agents = point.reshape(-1, *point.shape[-2:])
+        if self._state is None:
+            self._state = self._problem.state(self._unit, agents[0])
+        gradient, energy = np.empty_like(agents), np.empty(len(agents))
+        for a, units in enumerate(agents):
+            self._state.set_units(units)
+            velocity, energy[a] = self._state.flow_velocity(self._flow)
+            gradient[a] = -velocity
+        return gradient.reshape(point.shape), energy.reshape(point.shape[:-2])
+
+    def _tangent(self, gradient: Floats, point: Floats) -> Floats:
+        if self._constrained:
+            centers = point[..., :-1]
+            radial = np.sum(gradient[..., :-1] * centers, axis=-1, keepdims=True) / self._problem.dimension
+            gradient[..., :-1] -= radial * centers
+        return gradient
+
+
+def sphere_trajectory(
+    method: ModuleType,
+    hyperparameters,
+    problem: Spin3,
+    unit: GaussianUnits | SigmoidUnits,
+    units: Floats,
+    *,
+    gradient: str,
+    phases: list[Phase],
+    step_size: float,
+    stops: list[int],
+    names: tuple[int, str, int],
+) -> Iterator[Floats]:
+    """Run an optimiser and yield the units at each stop: the point where the next gradient is taken.
+
+    An optimiser that is linear in a point and a velocity (`recurrence`) runs compiled, any other by its plain
+    definition (`start`, `step`).
+
+    Parameters
+    ----------
+    method : module
+        A module of `meanfield.methods`.
+    hyperparameters
+        An instance of its `Hyperparameters`.
+    problem, unit
+        The target and the units.
+    units : array, shape (unit, parameter)
+        Initial units [1]. Not modified.
+    gradient : str
+        ``samples``, or a flow of `meanfield.limits.particle_flow`.
+    phases : list of Phase
+        Batch sizes, in the order of the iterations; the last ends with the run.
+    step_size : float
+        epsilon [mean-field time per iteration].
+    stops : list of int, increasing
+        Iterations at which the units are wanted; 0 is the initial state. The values do not depend on the other stops.
+    names : tuple
+        Root seed, experiment and replicate, which name the streams.
+
+    """
+    if has_compiled_form(method, hyperparameters):
+        runs = _run_compiled(method.recurrence(hyperparameters), problem, unit, units, gradient, step_size, names)
+    else:
+        oracle = SphereOracle(problem, unit, gradient, phases[0].batch, *names)
+        runs = _run_plainly(method, hyperparameters, oracle, units, step_size)
+    next(runs)
+    now, phase = 0, 0
+    for stop in stops:
+        while now < stop:
+            until = min(stop, phases[phase].end)
+            if until > now:
+                runs.send((until - now, phases[phase].batch))
+                now = until
+            phase += now < stop
+        yield runs.send((0, phases[phase].batch))
+
+
+def has_compiled_form(method: ModuleType, hyperparameters) -> bool:
+    """Tell whether the compiled kernels can run an optimiser."""
+    return hasattr(method, "recurrence") and method.recurrence(hyperparameters).rule != "function_restart"
+
+
+def _run_compiled(momentum, problem, unit, units, gradient, step_size, names):
+    # A generator that is sent (iterations, batch) and gives the units back.
+    state, recurrence, key = problem.state(unit, units), Recurrence.of(momentum, step_size), stream_key(*names)
+    flow = None if gradient == SAMPLES else flow_code(problem, unit, gradient)
+    iterations, batch = yield
+    while True:
+        if flow is None:
+            state.advance_stream(iterations, recurrence, key=key, batch=batch)
+        else:
+            state.advance_flow(iterations, recurrence, flow)
+        iterations, batch = yield state.lookahead
+
+
+def _run_plainly(method, hyperparameters, oracle, units, step_size):
+    state = method.start(units, hyperparameters)
+    point = getattr(method, "point", lambda state: state.point)
+    iterations, batch = yield
+    while True:
+        oracle.batch = batch
+        for _ in range(iterations):
+            state = method.step(state, oracle, step_size, hyperparameters)
+        iterations, batch = yield oracle.retract(point(state))

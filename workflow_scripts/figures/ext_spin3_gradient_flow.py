@@ -1,0 +1,228 @@
+"""Figure ext_spin3_gradient_flow: the deterministic flow of the 3-spin, and errors against width and batch."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from meanfield import plotting
+from meanfield import plotting_spin3 as spin3
+from meanfield.logs import logged_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+_LINES = ("-", (0, (5, 1)), "-.", (0, (1, 1)))
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+
+
+def _sign(axis: Axes, right: xr.Dataset, printed: list[xr.Dataset], reference: xr.Dataset | None, width: int) -> None:
+    """Draw the loss under the flow with the right and with the printed sign, and reference losses."""
+    one = right.isel(case=spin3.case_of(right, width))
+    later = right["time"].values > 0
+    plotting.band(
+        axis, right["time"].values[later], one["loss_mean"].values[later], one["loss_least"].values[later],
+        one["loss_largest"].values[later], color=_COLOURS[0], label="right sign",
+    )  # fmt: skip
+    for n, run in enumerate(printed):
+        adaptive = "objective" in run
+        one = run.isel(case=spin3.case_of(run, width)) if width in spin3.widths(run) else run.isel(case=0)
+        later = run["time"].values > 0
+        plotting.band(
+            axis, run["time"].values[later], one["loss_mean"].values[later], one["loss_least"].values[later],
+            one["loss_largest"].values[later], color=_COLOURS[1], linestyle=_LINES[n], zorder=4 if adaptive else 2,
+            label="printed sign, adaptive" if adaptive else "printed sign, Euler steps",
+        )  # fmt: skip
+    if reference is not None:
+        axis.plot(
+            reference["reference_time"], reference["reference_loss"], "k+", markersize=5, markeredgewidth=1.0,
+            zorder=5, label="reference",
+        )  # fmt: skip
+    axis.set_xlim(0.01, float(right["time"][-1]))
+    spin3.loss_axes(axis)
+    axis.set_ylim(bottom=float(right["loss_least"].min()) / 3)
+    axis.set_xlabel("mean-field time $t$")
+    axis.legend(loc="upper left")
+
+
+def _energy(axis: Axes, flow: xr.Dataset) -> None:
+    """Draw what the flow descends, and how far it is from what has been dissipated, for every width."""
+    time = flow["time"].values
+    later = time > 0
+    for n, neurons in enumerate(spin3.widths(flow)):
+        one = flow.isel(case=spin3.case_of(flow, neurons), replicate=0)
+        objective, style = one["objective"].values, spin3.width_style(n)
+        defect = np.abs(objective[0] - objective - one["dissipated"].values)
+        axis.plot(time[later], objective[later], label=f"$n = {neurons}$", **style)
+        axis.plot(time[later], defect[later], color=style["color"], linestyle="none", marker=".", markersize=2)
+    spin3.loss_axes(axis)
+    axis.set_xlim(0.01, float(time[-1]))
+    axis.set_xlabel("mean-field time $t$")
+    axis.set_ylabel("objective (lines),\nbalance error (dots)")
+    axis.legend(loc="center left", bbox_to_anchor=(0, 0.68), fontsize=5.5, ncols=2)
+
+
+def _small_steps(axis: Axes, comparison: xr.Dataset) -> None:
+    """Draw the distance between SGD and its flow against the step."""
+    step = comparison["step_size"].values
+    mean, low, high = (comparison[f"step_distance_{name}"].values for name in ("mean", "low", "high"))
+    axis.errorbar(
+        step, mean, yerr=np.nan_to_num([mean - low, high - mean]), fmt="o-", color=_COLOURS[0], capsize=2,
+        label=_slope_text("SGD", comparison, "step_slope"),
+    )  # fmt: skip
+    for replicate in comparison["step_distance"].values:
+        axis.plot(step, replicate, color="#BBBBBB", linewidth=0.5, zorder=0)
+    line = np.array([step.min(), step.max()])
+    axis.plot(line, mean[0] * (line / step[0]) ** 0.5, color="black", linestyle="--", linewidth=0.9, label="slope 1/2")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel(r"step size $\varepsilon$")
+    axis.set_ylabel("distance to the flow")
+    plotting.short_log(axis.xaxis)
+    plotting.short_log(axis.yaxis)
+    axis.legend(loc="upper left")
+
+
+def _slope_text(label: str, dataset: xr.Dataset, name: str) -> str:
+    mean, low, high = (float(dataset[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    return _with_slope(label, mean, low, high)
+
+
+def _with_slope(label: str, mean: float, low: float, high: float) -> str:
+    if not np.isfinite(mean):
+        return label
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return f"{label}: ${mean:.2f}$"
+    return f"{label}: ${mean:.2f}$ [${low:.2f}$, ${high:.2f}$]"
+
+
+def _widths(axis: Axes, runs: list[tuple[str, xr.Dataset]]) -> None:
+    """Draw the final loss against the width with the fitted slope, and a line of slope -1."""
+    top = None
+    for n, (label, run) in enumerate(runs):
+        kept = np.flatnonzero(run["factor"].values == run["factor"].values[0])
+        kept = kept[np.argsort(run["neurons"].values[kept])]
+        x = run["neurons"].values[kept]
+        mean, low, high = (run[f"final_loss_{end}"].values[kept] for end in ("mean", "low", "high"))
+        slope = [float(run[f"final_slope_{end}"][0]) for end in ("mean", "low", "high")]
+        axis.errorbar(
+            x, mean, yerr=np.nan_to_num([mean - low, high - mean]), fmt="osD^"[n % 4], color=_COLOURS[n % 4],
+            linestyle=_LINES[n % 4], capsize=2, label=_with_slope(label, *slope),
+        )  # fmt: skip
+        top = max(top or 0.0, mean[0])
+        axis.plot(x, mean[0] * x[0] / x, color=_COLOURS[n % 4], linestyle=(0, (1, 2)), linewidth=0.8, zorder=0)
+    axis.plot([], [], color="black", linestyle=(0, (1, 2)), linewidth=0.8, label="slope $-1$")
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sorted({n for _, run in runs for n in spin3.widths(run)}))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_yscale("log")
+    plotting.short_log(axis.yaxis)
+    axis.set_xlabel("width $n$")
+    axis.set_ylabel(r"final loss $\ell$")
+    spin3.room_below(axis, 0.32)
+    axis.legend(loc="lower left", fontsize=6)
+
+
+def _batches(axis: Axes, run: xr.Dataset) -> None:
+    """Draw the final loss against the batch for every width."""
+    for n, neurons in enumerate(spin3.widths(run)):
+        kept = np.flatnonzero(run["neurons"].values == neurons)
+        kept = kept[np.argsort(run["batch"].values[kept])]
+        x = run["batch"].values[kept]
+        mean, low, high = (run[f"final_loss_{end}"].values[kept] for end in ("mean", "low", "high"))
+        label = f"$n = {neurons}$"
+        if "batch_slope_mean" in run:
+            at = int(np.flatnonzero(run["width"].values == neurons)[0])
+            label = _with_slope(label, *(float(run[f"batch_slope_{end}"][at]) for end in ("mean", "low", "high")))
+        axis.errorbar(
+            x,
+            mean,
+            yerr=np.nan_to_num([mean - low, high - mean]),
+            fmt="o-",
+            color=_COLOURS[n % 4],
+            capsize=2,
+            label=label,
+        )
+        axis.plot(x, mean[0] * x[0] / x, color=_COLOURS[n % 4], linestyle=(0, (1, 2)), linewidth=0.8, zorder=0)
+    axis.plot([], [], color="black", linestyle=(0, (1, 2)), linewidth=0.8, label="slope $-1$")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    plotting.short_log(axis.yaxis)
+    plotting.short_log(axis.xaxis)
+    axis.set_xlabel("samples of a gradient $P$")
+    axis.set_ylabel(r"final loss $\ell$")
+    spin3.room_below(axis, 0.32)
+    axis.legend(loc="lower left", fontsize=6)
+
+
+def _is(run: xr.Dataset, flow: str) -> bool:
+    return spin3.settings(run)["flow"] == flow
+
+
+def _several(run: xr.Dataset) -> bool:
+    return len(spin3.widths(run)) > 1
+
+
+def draw(data: dict[str, xr.Dataset]) -> Figure:
+    """Return the figure of the datasets by name; panels whose data are not given stay empty.
+
+    Parameters
+    ----------
+    data : dict
+        Analysed runs of the 3-spin and comparisons, by experiment/name.
+
+    """
+    comparisons = [one for name, one in data.items() if name.endswith("/comparison")]
+    small = next((one for one in comparisons if "step_size" in one), None)
+    reference = next((one for one in comparisons if "reference_time" in one), None)
+    runs = {name: one for name, one in data.items() if not name.endswith("/comparison")}
+    flows = {name: one for name, one in runs.items() if "objective" in one}
+    sampled = [one for one in runs.values() if spin3.settings(one).get("gradient") == "samples"]
+    kernel = [one for one in sampled if plotting.parameters(one)["problem"]["units"] == "gaussian_kernel"]
+    sigmoid = [one for one in sampled if plotting.parameters(one)["problem"]["units"] == "sigmoid"]
+    batches = [one for one in kernel if "batch_slope_mean" in one]
+    printed = {
+        name: one for name, one in runs.items()
+        if "batch_free_printed" in (spin3.settings(one).get("flow"), spin3.settings(one).get("gradient"))
+    }  # fmt: skip
+    home = {name.split("/")[0] for name in printed}
+    figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.6, columns=2))
+    right = [(name.split("/")[0] in home, one) for name, one in flows.items() if _is(one, "batch_free")]
+    if right:
+        beside = max(right, key=lambda pair: pair[0])[1]  # of the experiment with the printed sign, if there is one
+        width = int(reference["reference_neurons"]) if reference is not None else None
+        if width not in spin3.widths(beside):
+            width = spin3.common_width([beside, *printed.values()])
+        _sign(axes[0, 0], beside, list(printed.values()), reference, width)
+        _energy(axes[0, 1], max((one for _, one in right), key=lambda one: len(spin3.widths(one))))
+    if small is not None:
+        _small_steps(axes[0, 2], small)
+    names = {"batch-free": "batch_free", "population": "population"}
+    labelled = [(name, one) for name, key in names.items() for one in flows.values() if _is(one, key) and _several(one)]
+    labelled += [("SGD", one) for one in kernel if "batch_slope_mean" not in one and _several(one)]
+    if labelled:
+        _widths(axes[1, 0], labelled)
+    if sigmoid:
+        _widths(axes[1, 1], [(f"$d = {plotting.parameters(one)['problem']['dimension']}$", one) for one in sigmoid])
+    for one in batches[:1]:
+        _batches(axes[1, 2], one)
+    for axis in axes.flat:
+        if not axis.has_data():
+            axis.set_axis_off()
+    plotting.panels(
+        axes.flat,
+        (
+            "sign of the kernel's exponent", "energy balance", "SGD in small steps",
+            "Gaussian units", "sigmoid units", "batch size, Gaussian units",
+        ),
+    )  # fmt: skip
+    return figure
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        plt.style.use(snakemake.input.style)
+        plotting.save(draw(plotting.load(snakemake.input.data, snakemake.params.names)), snakemake.output)
