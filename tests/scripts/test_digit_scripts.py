@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from meanfield import io, provenance
+from meanfield import io, provenance, registry
 from meanfield.digit_training import LEVELS, Digits, train
 from meanfield.images.sources import Digits as Found
 from meanfield.images.sources import File
@@ -175,6 +175,7 @@ def test_figures_draw_any_number_of_runs(found, runs):
     assert "N = 60" in texts
     assert len(seven.draw(data, widths, []).axes) < len(figure.axes)
     ten = load("figures/fig10_optimisers_digits").draw([small, other])
-    assert [text.get_text() for text in ten.legends[0].get_texts()] == ["SGD, 1", "MF-HomSGLD, 1"]
+    titles = [registry.load(registry.METHODS, name).TITLE for name in ("sgd", "mf_homsgld")]
+    assert [text.get_text() for text in ten.legends[0].get_texts()] == [f"{title}, 1" for title in titles]
     extra = load("figures/ext_digit_weights").draw(small)
     assert sum(len(axis.images) for axis in extra.axes) >= 4 + 3
