@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from meanfield import plotting
+from meanfield import plotting, plotting_spin3
 from meanfield import plotting_optimisers as optimisers
 from meanfield.logs import logged_to
 
@@ -15,11 +15,24 @@ if TYPE_CHECKING:
 
 
 def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
-    """Return the figure: one block of panels for each experiment."""
-    names = optimisers.experiments(data)
-    figure = plt.figure(figsize=plotting.size(5.4 * max(len(names), 1), columns=2))
-    for place, name in zip(figure.subfigures(max(len(names), 1), 1, squeeze=False).flat, names, strict=False):
-        optimisers.draw_nonmonotone(place, data, titles, name)
+    """Return the figure: a block of panels for each experiment on Gaussians, and one for the 3-spin model."""
+    runs = [dataset for dataset in data.values() if plotting.kind(dataset) == "simulation"]
+    spins = [run for run in runs if plotting.parameters(run).get("problem", {}).get("kind") == "spherical_3spin"]
+    ids = {id(run) for run in spins}
+    names = optimisers.experiments({name: dataset for name, dataset in data.items() if id(dataset) not in ids})
+    heights = [5.4] * len(names) + [2.9] * bool(spins) or [1.0]
+    figure = plt.figure(figsize=plotting.size(sum(heights), columns=2))
+    places = list(figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).flat)
+    axes, heads = [], []
+    for place, name in zip(places, names, strict=False):
+        more, titled = optimisers.draw_nonmonotone(place, data, titles, name)
+        axes, heads = axes + more, heads + titled
+    if spins:
+        stochastic = [run for run in spins if plotting_spin3.settings(run)["gradient"] == "samples"]
+        full = [run for run in spins if plotting_spin3.settings(run)["gradient"] != "samples"]
+        axes += plotting_spin3.draw_spin3(places[-1], full, stochastic)
+        heads += ["3-spin, full gradient", "3-spin, stochastic gradient"]
+    plotting.panels(axes, heads)
     return figure
 
 
