@@ -82,9 +82,7 @@ def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, st
             "fluctuation_slope_low": v("", fluctuation.low, "lower end of its 95 % interval"),
             "fluctuation_slope_high": v("", fluctuation.high, "upper end of its 95 % interval"),
             "effective_width": v("narrower", effective, "1 / (1/N - 1/N_max)"),
-            "effect_mean": v(
-                "narrower", effect.mean, "largest risk difference from the widest network"
-            ),
+            "effect_mean": v("narrower", effect.mean, "largest risk difference from the widest network"),
             "effect_low": v("narrower", effect.low, "lower end of its 95 % interval"),
             "effect_high": v("narrower", effect.high, "upper end of its 95 % interval"),
             "effect_slope": v("", effect_slope.mean, "slope of log difference against log effective width"),
