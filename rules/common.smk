@@ -9,7 +9,7 @@ from meanfield import config as configuration
 from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import digits, networks, spin3
+from meanfield.families import digits, multiscale, networks, plane, sampling, spin3
 from meanfield.families.common import chunks
 from meanfield.images import sources
 
@@ -57,6 +57,9 @@ def names_under(part):
 
 NETWORKS = experiments_of(networks)
 DIGITS = experiments_of(digits)
+PLANES = experiments_of(plane)
+SAMPLINGS = experiments_of(sampling)
+MULTISCALES = experiments_of(multiscale)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 SPIN3 = experiments_of(spin3)
@@ -258,6 +261,41 @@ def digit_widths(wildcards):
         experiment=wildcards.experiment,
         simulation=digit_width_names(wildcards),
     )
+
+
+def plane_parameters(job):
+    """Return the input function of what decides the numbers of one kind of job on the plane."""
+    function = getattr(plane, f"{job}_parameters")
+
+    def parameters(wildcards):
+        names = [wildcards.experiment, *([wildcards.simulation] if job == "simulation" else [])]
+        return function(config, *names)
+
+    return parameters
+
+
+def plane_labels(part):
+    """Return the input function of the labels of the runs that a comparison takes, by their names and in order."""
+    return lambda wildcards: plane.labels(config, wildcards.experiment, part)
+
+
+def plane_runs(part):
+    """Return the input function of the runs that a comparison takes."""
+    return lambda wildcards: collect(
+        "<results>/simulations/{experiment}/{simulation}.nc",
+        experiment=wildcards.experiment,
+        simulation=list(plane.labels(config, wildcards.experiment, part)),
+    )
+
+
+def plane_code(script, part=None):
+    """Return the input function of the digest of a script and of the methods of its runs."""
+
+    def digest(wildcards):
+        names = list(plane.labels(config, wildcards.experiment, part)) if part else [wildcards.simulation]
+        return code(script, plane.job_modules(config, wildcards.experiment, names))
+
+    return digest
 
 
 def figure_data(wildcards):
