@@ -50,9 +50,10 @@ def one_of(names):
     return "|".join(sorted(names)) or "none"
 
 
-def names_under(part):
-    """Return the names of all simulations or of all limit equations."""
-    return {name for block in config["experiments"].values() for name in block.get(part, {})}
+def names_under(part, experiments=None):
+    """Return the names of all entries of a part, such as the simulations, of all experiments or of some."""
+    chosen = config["experiments"] if experiments is None else experiments
+    return {entry for name in chosen for entry in config["experiments"][name].get(part, {})}
 
 
 NETWORKS = experiments_of(networks)
@@ -73,12 +74,11 @@ def code(script, modules=()):
 
 def precisions():
     """Return the precisions that simulations, sweeps and width studies use."""
-    parts = (
-        block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths")
-    )
-    # The widths of the digits are a list of simulations, which have their precisions.
-    blocks = (settings for part in parts if isinstance(part, dict) for settings in part.values())
-    return sorted({settings.get("precision", "float64") for settings in blocks})
+    parts = [
+        *(block.get("simulate", {}) for block in config["experiments"].values()),
+        *(config["experiments"][name].get(part, {}) for name in NETWORKS for part in ("sweeps", "widths")),
+    ]
+    return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
 
 
 def simulation_chunks(wildcards):

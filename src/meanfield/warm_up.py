@@ -61,18 +61,10 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
     )
     solve_reduced(anisotropic, full, times, limit="finite", schedule=clock, atoms=10, relative_tolerance=1e-3)
     done.append("distributional dynamics")
-    network = DigitClassifier(np.ones((2, 3)), np.array([1.0, -1.0]), activation)
-    trained = np.ones((16, 4))
-    for precision in sorted(set(precisions)):
-        network.outputs(trained.astype(precision), network.inputs.astype(precision))
-        loop = InnerLoop(np.array([0.0, 1.0]), temperature=1.0)
-        run = InnerLoopRun(network, trained.astype(precision), loop, (0, "warm-up", 0), stream_key(0, "warm-up", 0))
-        run.advance(1e-3)
-        done.append(f"digit classifier, {precision}")
+    _compile_digits(precisions)
+    done.append("digit classifiers")
     _compile_plane()
     done.append("trajectories on the plane")
-    dip(np.arange(4.0))
-    done.append("dip test")
     return done
 
 
@@ -103,6 +95,22 @@ def _compile_sphere() -> None:
         if isinstance(unit, GaussianUnits):
             for flow in FLOWS:
                 state.advance_flow(1, Recurrence(1e-3), flow_code(target, unit, flow))
+
+
+def _compile_digits(precisions: Iterable[str]) -> None:
+    for precision in sorted(set(precisions)):
+        inputs = np.ones((2, 3), precision)
+        problem = DigitClassifier(inputs, np.array([1.0, -1.0]), PiecewiseLinear((0.0,), (0.0,), right_slope=1.0))
+        weights = np.ones((16, 4), precision)
+        problem.outputs(weights, inputs)
+        for momentum in (SGD, Momentum(gamma=0.5)):
+            problem.block_state(weights, momentum).advance_arrays(
+                inputs, problem.labels, np.full(1, 1e-3), np.zeros(1, np.int64), np.zeros(1, precision)
+            )
+        for agents in (1, 2):
+            loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6, agents=agents)
+            InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
+    dip(np.arange(4.0))
 
 
 if __name__ == "__main__":

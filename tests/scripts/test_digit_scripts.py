@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from meanfield import io, provenance
+from meanfield import io, provenance, registry
 from meanfield.digit_training import LEVELS, Digits, train
 from meanfield.images.sources import Digits as Found
 from meanfield.images.sources import File
@@ -98,7 +98,7 @@ def test_every_variable_has_a_name_and_a_unit(found, runs):
 def test_chunks_are_joined_with_their_data(runs, tmp_path):
     for n in range(2):
         io.write_dataset(runs.isel(replicate=slice(n, n + 1)), tmp_path / f"{n}.nc")
-    whole = load("gather_replicates").gather([tmp_path / "0.nc", tmp_path / "1.nc"])
+    whole = io.read_parts([tmp_path / "0.nc", tmp_path / "1.nc"])
     for name in runs.variables:
         assert whole[name].identical(runs[name]), name
     assert whole.attrs["meanfield_data"] == runs.attrs["meanfield_data"]
@@ -175,6 +175,7 @@ def test_figures_draw_any_number_of_runs(found, runs):
     assert "N = 60" in texts
     assert len(seven.draw(data, widths, []).axes) < len(figure.axes)
     ten = load("figures/fig10_optimisers_digits").draw([small, other])
-    assert [text.get_text() for text in ten.legends[0].get_texts()] == ["SGD, 1", "MF-HomSGLD, 1"]
+    titles = [registry.load(registry.METHODS, name).TITLE for name in ("sgd", "mf_homsgld")]
+    assert [text.get_text() for text in ten.legends[0].get_texts()] == [f"{title}, 1" for title in titles]
     extra = load("figures/ext_digit_weights").draw(small)
     assert sum(len(axis.images) for axis in extra.axes) >= 4 + 3

@@ -344,7 +344,7 @@ def test_the_small_digits_give_the_reference_values(neurons):
     one = train(
         experiment="reference", simulation="s", seed=1, digits=Digits(*found[1:5]), activation=TANH,
         labels={"rule": "one_digit", "digit": 0}, initial_law={"output_scale": 1.0, "weight_scale": 1.0},
-        neurons=neurons, settings={**SETTINGS, "precision": "float32"}, iterations=20 * neurons, records=RECORDS,
+        neurons=neurons, settings=SETTINGS, iterations=20 * neurons, records=RECORDS,
         pictures=1, replicates=range(1),
     ).runs[0]  # fmt: skip
     loss, deviation, left, right, valley = REFERENCE[neurons]
@@ -362,7 +362,7 @@ def test_the_real_digits_are_learnt_and_their_law_is_bimodal(configuration, pair
     one = train(
         experiment="real", simulation="s", seed=1, digits=Digits(*found[1:5]), activation=TANH,
         labels={"rule": "one_digit", "digit": 0}, initial_law={"output_scale": 1.0, "weight_scale": 1.0},
-        neurons=200, settings={**SETTINGS, "precision": "float32"}, iterations=4000, records=RECORDS, pictures=1,
+        neurons=200, settings=SETTINGS, iterations=4000, records=RECORDS, pictures=1,
         replicates=range(1),
     ).runs[0]  # fmt: skip
     # Nine of ten images are no zero: answering -1 throughout errs on 9.8 % and has the loss 0.35.

@@ -106,6 +106,22 @@ def digits() -> list[np.ndarray]:
     return [*found, np.array(dip(generator.normal(size=60)))]
 
 
+def inner() -> list[np.ndarray]:
+    """Return the weights after iterations with an inner loop, of one agent and of two, on both problems."""
+    ends = []
+    names = (0, "plain", 4)
+    for problem, law, agents in [
+        (IsotropicGaussians(5, 0.5, PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))), RadialLaw("gaussian", 0.8), 1),
+        (AnisotropicGaussians(5, 2, 0.5, Smooth("tanh")), TwoLayerLaw(0.8), 2),
+    ]:
+        loop = InnerLoop(np.array([0.2, 0.3, 0.5]), scope=0.1, agents=agents, temperature=1e-3, carried=agents > 1)
+        run = InnerLoopRun(problem, law.sample(12, 5, *names), loop, names, stream_key(*names))
+        for _ in range(3):
+            run.advance(1e-2)
+        ends.append(run.point)
+    return ends
+
+
 RUNS = {
     "digits": digits,
     "block": block,
@@ -114,6 +130,7 @@ RUNS = {
     "anisotropic": anisotropic,
     "plane": plane,
     "spheres": spheres,
+    "inner": inner,
 }
 
 if __name__ == "__main__":

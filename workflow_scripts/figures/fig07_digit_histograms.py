@@ -92,13 +92,15 @@ def _distances(axis: Axes, widths: xr.Dataset) -> None:
             low, high = float(widths[f"{name}_slope_low"]), float(widths[f"{name}_slope_high"])
             axis.plot(
                 x, factor * x**slope, color=colour, linestyle=line, linewidth=1.0,
-                label=rf"$N^{{{slope:.2f}}}$, $[{low:.2f}, {high:.2f}]$",
+                label=rf"$N^{{{slope:.2f}}}$, $[{{{low:.2f}}}, {{{high:.2f}}}]$",
             )  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlabel("width $N$")
     axis.set_ylabel("$W_1$ to the next width")
-    axis.legend()
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(bottom / 12, top)  # room for the legend
+    axis.legend(loc="lower left")
     plotting.short_log(axis.xaxis)
     plotting.short_log(axis.yaxis)
 
