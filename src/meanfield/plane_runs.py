@@ -32,6 +32,7 @@ from meanfield.kernels.landscape import (
     Stage,
 )
 from meanfield.kernels.streams import INITIAL_WEIGHTS, INJECTED_NOISE, seed_sequence, stream_key
+from meanfield.methods.oracle import FullOracle
 from meanfield.problems.plane import PlanePotential
 
 Floats = NDArray[np.float64]
@@ -266,6 +267,8 @@ class _Task:
     def alone(self, points: Floats, outcome: NDArray) -> _Part:
         (phase,) = self.phases
         conditions = self.conditions
+        if phase["method"] not in _RULES:
+            return self.plainly(points, outcome)
         rule, stages = _lane_phase(self.potential, phase)
         noisy = any(stage.noise > 0 or _is_noisy(stage.smoothing) for stage in stages)
         live = np.flatnonzero(outcome != LEFT_DOMAIN)
@@ -287,6 +290,40 @@ class _Task:
                 records[:, live] = found.records
         costs = cost * np.arange(kept, dtype=np.int64)
         return _Part(moved, ended, iterations, evaluations, records, costs, cost * steps)
+
+    def plainly(self, points: Floats, outcome: NDArray) -> _Part:
+        # An optimiser that the lanes do not know runs by its plain definition, all starts at once.
+        (phase,), conditions, count = self.phases, self.conditions, len(points)
+        method = registry.load(registry.PLANE_METHODS, phase["method"])
+        settings = method.Hyperparameters(**phase["hyperparameters"])
+        point_of = getattr(method, "point", lambda state: state.point)
+        oracle = _PlaneOracle(_smoothed(self.potential, phase), phase, conditions, self.key, count)
+        low, high = np.array(conditions.domain[::2]), np.array(conditions.domain[1::2])
+        state, ended, steps = method.start(points, settings), outcome.copy(), np.zeros(count, np.int64)
+        ended[ended == CONVERGED] = RUNNING
+        moved, records = points.copy(), [points] if self.record_every else []
+        with np.errstate(all="ignore"):  # who left goes on into nowhere, unseen
+            for _ in range(phase["iterations"]):
+                live = ended == RUNNING
+                if not oracle.noisy and live.any():
+                    slope = np.linalg.norm(oracle.clipped(moved), axis=1)
+                    ended[live & (slope < conditions.tolerance)] = CONVERGED
+                    live = ended == RUNNING
+                if not live.any():
+                    break
+                state = method.step(state, oracle, phase["step_size"], settings)
+                steps += live
+                found = point_of(state)
+                inside = ((found >= low) & (found <= high)).all(axis=1)
+                ended[live & ~inside] = LEFT_DOMAIN
+                moved = np.where((live & inside)[:, None], found, moved)
+                if self.record_every:
+                    records.append(moved)
+        cost, kept = method.evaluations(settings), len(records)
+        return _Part(
+            moved, ended, steps, cost * steps, np.array(records), cost * np.arange(kept, dtype=np.int64),
+            cost * max(kept - 1, 0),
+        )  # fmt: skip
 
     def ensembles(self, points: Floats) -> _Part:
         settings = self.phases[0]["hyperparameters"]
@@ -328,6 +365,32 @@ class _Task:
         return landscape.window_grid(self.conditions.window, smoothing["spacing"], smoothing["margin"])
 
 
+class _PlaneOracle(FullOracle):
+    # Cut gradients, with noise where a phase asks for it; normals belong to starts, as in the lanes.
+    def __init__(self, potential: PlanePotential, phase: dict, conditions: Conditions, key: NDArray, count: int):
+        super().__init__(self._gradient, potential.value)
+        self._potential, self._sigma, self._limit = potential, phase["gradient_noise"], conditions.largest_gradient
+        self._stream, self._numbers, self._used = key, np.arange(count), [0, 0]
+        self.noisy = self._sigma > 0 or phase["hyperparameters"].get("temperature", 0) > 0
+
+    def clipped(self, points: Floats) -> Floats:
+        gradient = self._potential.gradient(points)
+        norm = np.linalg.norm(gradient, axis=-1, keepdims=True)
+        return gradient * np.minimum(1, self._limit / np.maximum(norm, 1e-150))
+
+    def _gradient(self, points: Floats) -> Floats:
+        gradient = self.clipped(points)
+        return gradient + self._sigma * self._draw(landscape.COUPLED_NOISE, 1) if self._sigma > 0 else gradient
+
+    def normal(self, shape: tuple[int, ...]) -> Floats:
+        return self._draw(landscape.STEP_NOISE, 0).reshape(shape)
+
+    def _draw(self, purpose: int, which: int) -> Floats:
+        z = landscape.normals(self._stream, self._numbers, self._used[which], 1, purpose)[0]
+        self._used[which] += 1
+        return z
+
+
 def _is_noisy(smoothing) -> bool:
     return isinstance(smoothing, InnerLangevin) and math.isfinite(smoothing.inverse_temperature)
 
@@ -366,19 +429,13 @@ def _lane_phase(potential: PlanePotential, phase: dict) -> tuple[Rule, list[Stag
     noise = phase["gradient_noise"]
     if method == "langevin" and h["temperature"] > 0:
         noise = math.hypot(noise, landscape.langevin_noise(step, 1 / h["temperature"]))
-    rules = {
-        "sgd": lambda: Rule(),
-        "langevin": lambda: Rule(),
-        "heavy_ball": lambda: Rule("heavy ball", h["momentum"]),
-        "nesterov": lambda: Rule("nesterov", h["momentum"]),
-        "mass": lambda: Rule("nesterov", h["momentum"], second_step=h["compensation"] * step),
-        "nesterov_restart": lambda: Rule(
-            "nesterov", "theta", restart=_scheme(h), inverse_condition=h["inverse_condition"]
-        ),
-        "nesterov_rational": lambda: Rule("nesterov", "k/(k+3)", restart=_scheme(h)),
-    }
-    smoothed = potential.heat_smoothed(smoothing["variance"]) if smoothing["kind"] == "heat" else potential
-    return rules[method](), [Stage(smoothed.terms, phase["iterations"], step, noise, _smoothing(smoothing))]
+    stage = Stage(_smoothed(potential, phase).terms, phase["iterations"], step, noise, _smoothing(smoothing))
+    return _RULES[method](h, step), [stage]
+
+
+def _smoothed(potential: PlanePotential, phase: dict) -> PlanePotential:
+    smoothing = phase["smoothing"]
+    return potential.heat_smoothed(smoothing["variance"]) if smoothing["kind"] == "heat" else potential
 
 
 def _scheme(hyperparameters: dict) -> str | None:
@@ -414,3 +471,18 @@ def _homogenised_stages(potential: PlanePotential, phase: dict) -> list[Homogeni
         )
         for scope, count in _scopes(phase)
     ]  # fmt: skip
+
+
+# Optimisers in the words of the lanes, from their hyper-parameters and the step size.
+_RULES = {
+    "sgd": lambda h, step: Rule(),
+    "langevin": lambda h, step: Rule(),
+    "entropy_sgd": lambda h, step: Rule(),
+    "heavy_ball": lambda h, step: Rule("heavy ball", h["momentum"]),
+    "nesterov": lambda h, step: Rule("nesterov", h["momentum"]),
+    "mass": lambda h, step: Rule("nesterov", h["momentum"], second_step=h["compensation"] * step),
+    "nesterov_restart": lambda h, step: Rule(
+        "nesterov", "theta", restart=_scheme(h), inverse_condition=h["inverse_condition"]
+    ),
+    "nesterov_rational": lambda h, step: Rule("nesterov", "k/(k+3)", restart=_scheme(h)),
+}

@@ -120,6 +120,42 @@ def test_lanes_are_the_plain_definition(method, hyperparameters, purpose):
         assert (done.evaluations == cost * iterations).all()
 
 
+@pytest.mark.parametrize("method", ["heavy_ball", "langevin", "nesterov_restart"])
+def test_an_optimiser_that_the_lanes_do_not_know_runs_by_its_definition(method, monkeypatch):
+    # The same module under a name that is new to the lanes.
+    monkeypatch.setitem(registry.PLANE_METHODS, "mine", registry.PLANE_METHODS[method])
+    starts, hyperparameters = quiet_starts(20), PLAIN[method][0]
+    found = [
+        run(MB, [phase(name, iterations=60, hyperparameters=hyperparameters)], starts, conditions(), recorded=True)
+        for name in (method, "mine")
+    ]
+    lanes, plain = found
+    if method == "langevin":  # opposite signs of the noise: other paths of one law
+        assert np.abs(plain.ends - lanes.ends).max() < 2
+        again = run(MB, [phase("mine", iterations=60, hyperparameters=hyperparameters)], starts[:5], conditions())
+        np.testing.assert_array_equal(again.ends, plain.ends[:5])
+    elif method == "heavy_ball":
+        np.testing.assert_allclose(plain.ends, lanes.ends, rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(plain.paths[-1], plain.ends)
+    else:  # its record is the point of the gradient, not the end of the step
+        np.testing.assert_allclose(plain.ends, lanes.ends, rtol=0, atol=0.05)
+    if method != "nesterov_restart":
+        assert (plain.evaluations == lanes.evaluations).all()
+
+
+def test_plain_runs_converge_and_leave_like_compiled_ones(monkeypatch):
+    monkeypatch.setitem(registry.PLANE_METHODS, "mine", registry.PLANE_METHODS["sgd"])
+    starts = np.vstack([quiet_starts(5), [[1.2, 2.0]]])
+    phases = [phase("sgd", 2e-3, 3), phase("sgd", 1e-4, 5000)]
+    tight = conditions(domain=(-1.6, 1.3, -0.3, 2.1))
+    lanes, plain = (run(MB, [{**one, "method": name} for one in phases], starts, tight) for name in ("sgd", "mine"))
+    assert plain.outcome.tolist() == lanes.outcome.tolist()
+    assert LEFT_DOMAIN in plain.outcome
+    assert CONVERGED in plain.outcome
+    np.testing.assert_allclose(plain.ends, lanes.ends, rtol=0, atol=1e-8)
+    assert np.abs(plain.iterations - lanes.iterations).max() <= 1
+
+
 def test_recorded_trajectories_are_those_of_the_whole_run():
     phases = [
         phase("langevin", iterations=200, hyperparameters={"temperature": 20.0}),

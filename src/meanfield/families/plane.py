@@ -18,6 +18,8 @@ SMOOTHINGS = {
 }
 # Methods whose agents move by rules of their own: the gradient cannot be replaced, nor noise be added to it.
 CLOSED = ("entropy_sgd", "mf_homsgld", "affine_langevin")
+# Those that run in compiled lanes; any other runs by its plain definition, on the potential or under heat smoothing.
+COMPILED = ("sgd", "langevin", "heavy_ball", "nesterov", "nesterov_restart", "nesterov_rational", "mass", *CLOSED)
 LARGEST_GRID = 4000
 # The same for the comparison of heat smoothing with a convolution.
 LARGEST_CHECK = 2000
@@ -80,6 +82,8 @@ def _phase_problems(key: str, phase: dict, experiment: dict, bound: float) -> li
     method, given = phase["method"], phase["hyperparameters"]
     if method in CLOSED and (smoothing["kind"] != "none" or phase.get("gradient_noise", 0) > 0):
         found.append(f"{key}: {method} takes neither smoothing nor gradient_noise; it has its own")
+    if method not in COMPILED and smoothing["kind"] not in ("none", "heat"):
+        found.append(f"{key}.smoothing.kind: {smoothing['kind']} found; {method} runs with none or heat")
     if smoothing["kind"] == "heat" and smoothing["variance"] >= bound:
         found.append(f"{key}.smoothing.variance: {smoothing['variance']} found, less than {bound:g} needed")
     if smoothing["kind"] == "local_entropy" and smoothing["temperature"] <= 0:
