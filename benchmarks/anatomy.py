@@ -29,13 +29,13 @@ COLOURS = ("#7F7F7F", "#0072B2", "#56B4E9", "#E69F00", "#009E73")
 
 
 @nb.njit
-def _draw(times, z, sign, key, block, coordinates, scales, panels, x, y, steps, columns):
+def _draw(times, z, sign, key, block, scales, panels, x, y, steps, columns):
     for n in range(times):
         k = n * block
         start = k // z.shape[1] * z.shape[1]
         if k == start:
             fill_block(z, sign, key, k)
-        block_sgd._draw(z, sign, start, k, block, coordinates, scales, (1e-6, 1.0, 0.0), panels, x, y, steps, columns)
+        block_sgd._draw(z, sign, start, k, block, scales, (1e-6, 1.0, 0.0), panels, x, y, steps, columns)
 
 
 @nb.njit
@@ -114,7 +114,7 @@ def measure(dtype: type) -> tuple[dict[str, float], float, float]:
     scales = np.ones((2, dimension), dtype)
     inner = (columns, coordinates, panels, block)
     found = {
-        "random numbers": seconds(_draw, 400, z, sign, key, block, coordinates, scales, panels, x, y, steps, columns),
+        "random numbers": seconds(_draw, 400, z, sign, key, block, scales, panels, x, y, steps, columns),
         "prediction": seconds(_predict, 400, w, stride, *inner, p, chunk, block_sgd.TILE, scratch[0]),
         "Gram matrix": seconds(_predict, 400, x, block, *inner, gram, 0, block, scratch[0]),
     }

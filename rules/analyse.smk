@@ -3,6 +3,7 @@
 # reads   <results>/simulations/{experiment}/*.nc, config["experiments"][...]["analyse"]
 # writes  <results>/analysis/{experiment}/{simulation}.nc   one simulation against its limit equations
 #         <results>/analysis/{experiment}/{sweep}.nc        one sweep
+#         <results>/analysis/{experiment}/comparison.nc     optimisers against SGD and against their controls
 #         <results>/analysis/{experiment}/limits.nc         the limit equations against each other
 
 
@@ -58,6 +59,31 @@ rule analyse_reduced_simulation:
         settings=analysis_settings,
     script:
         "../workflow_scripts/analyse_reduced_simulation.py"
+
+
+rule analyse_comparison:
+    """Compare optimisers run by run: with their clock-matched controls and with SGD."""
+    input:
+        runs=compared_runs,
+    output:
+        dataset="<results>/analysis/{experiment}/comparison.nc",
+    log:
+        "<logs>/analyse_comparison/{experiment}.log",
+    benchmark:
+        "<benchmarks>/analyse_comparison/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=one_of(NETWORKS),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("analyse_comparison.py"),
+        pairs=comparison_pairs,
+    script:
+        "../workflow_scripts/analyse_comparison.py"
 
 
 rule analyse_limits:

@@ -67,9 +67,9 @@ def code(script, modules=()):
 
 
 def precisions():
-    """Return the precisions that simulations use."""
-    simulations = (s for block in config["experiments"].values() for s in block.get("simulate", {}).values())
-    return sorted({settings.get("precision", "float64") for settings in simulations})
+    """Return the precisions that simulations, sweeps and width studies use."""
+    parts = (block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths"))
+    return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
 
 
 def simulation_chunks(wildcards):
@@ -141,6 +141,21 @@ def simulation_code(wildcards):
     return code("simulate_replicates.py", modules)
 
 
+def comparison_pairs(wildcards):
+    """Return the pairs of simulations of an experiment that are compared run by run."""
+    return networks.pairs(config["experiments"][wildcards.experiment])
+
+
+def compared_runs(wildcards):
+    """Return the runs that are compared."""
+    names = {pair[role] for pair in comparison_pairs(wildcards) for role in ("first", "second")}
+    return collect(
+        "<results>/simulations/{experiment}/{simulation}.nc",
+        experiment=wildcards.experiment,
+        simulation=sorted(names),
+    )
+
+
 def limit_code(wildcards):
     """Return the digest of what one limit equation's job runs, its solver included."""
     return code("solve_limit.py", networks.job_modules(config, wildcards.experiment, "solve", wildcards.limit))
@@ -178,6 +193,23 @@ def figure_data(wildcards):
 def figure_items(wildcards):
     """Return the names of the datasets that one figure shows."""
     return config["figures"][wildcards.figure]["data"]
+
+
+def titles_of(items):
+    """Return the labels of datasets, where their family gives them one."""
+    titles = {}
+    for item in items:
+        name, tail = item.split("/")
+        block = config["experiments"][name]
+        title = getattr(registry.family(block), "title", lambda block, tail: None)(block, tail)
+        if title:
+            titles[item] = title
+    return titles
+
+
+def figure_titles(wildcards):
+    """Return the labels of the datasets that one figure shows."""
+    return titles_of(figure_items(wildcards))
 
 
 def figure_code(wildcards):

@@ -31,6 +31,7 @@ rule plot_figure:
     params:
         code=figure_code,
         names=figure_items,
+        titles=figure_titles,
     script:
         "../workflow_scripts/figures/{wildcards.figure}.py"
 

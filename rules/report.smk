@@ -25,6 +25,7 @@ rule build_values:
     params:
         code=code("build_values.py"),
         names=report_items(),
+        titles=titles_of(report_items()),
         config={key: value for key, value in config.items() if key != "pathvars"},
         times=config["report"]["times"],
         benchmarks=workflow.pathvars.apply("<benchmarks>"),

@@ -10,6 +10,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.yaml"
+# Kinds of jobs at the tiny scale that no figure asks for there: a run with an inner loop, a tuned run, a control of it
+# and one of a fixed step, a sweep with a threshold; the anisotropic problem with its limits, a sweep and a width study.
+EXTRA = [
+    f"results/analysis/{item}.nc"
+    for item in (
+        "isotropic/mf_homsgld", "isotropic/nesterov_control", "isotropic/tuned_nesterov_control",
+        "isotropic/tuned_nesterov", "nonmonotone_near/escape_sgd", "anisotropic/limits", "anisotropic/sgd",
+        "anisotropic/langevin", "anisotropic/tune_sgd", "anisotropic/width_study",
+    )
+]  # fmt: skip
 
 
 class Project:
@@ -47,6 +57,14 @@ class Project:
             pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
         return done
 
+    def python(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run Python in the copy, with the copy's package."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src")}
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300,
+            env=environment, check=True,
+        )  # fmt: skip
+
     def planned(self, *arguments: str) -> dict[str, int]:
         """Return how many jobs of each rule a dry run plans."""
         text = self.run("--dry-run", *arguments).stdout
@@ -77,7 +95,7 @@ def project(tmp_path: Path) -> Project:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny scale, built once on two cores; tests only read it, or copy it."""
     copy = Project(tmp_path_factory.mktemp("built") / "project")
-    copy.run()
+    copy.run("all", *EXTRA)
     return copy
 
 

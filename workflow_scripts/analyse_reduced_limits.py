@@ -6,15 +6,13 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.solutions import records_at
+from meanfield.analysis.solutions import LEVELS, records_at
 from meanfield.logs import logged_to
 from meanfield.problems.anisotropic import REDUCED
 from meanfield.provenance import stamp
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
-
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def weighted_quantiles(values: np.ndarray, mass: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from meanfield import io
 from meanfield.analysis.intervals import largest, mean_interval
-from meanfield.analysis.solutions import comparable_records
+from meanfield.analysis.solutions import LEVELS, comparable_records
 from meanfield.logs import logged_to
 from meanfield.problems.anisotropic import REDUCED
 from meanfield.provenance import stamp
@@ -39,6 +39,7 @@ def analyse(
     band = mean_interval(risk)
     means = np.array([runs[name].values.mean(axis=2) for name in REDUCED])
     middle = [mean_interval(one) for one in means]
+    quantiles = np.array([np.quantile(runs[name].values, LEVELS, axis=2).mean(axis=1) for name in REDUCED])
     names = list(limits)
     limit_risk = np.full((len(names), time.size), np.nan)
     limit_means = np.full((len(names), len(REDUCED), time.size), np.nan)
@@ -68,6 +69,11 @@ def analyse(
             "reduced_mean": v("variable record", [one.mean for one in middle], "the same, mean over replicates"),
             "reduced_low": v("variable record", [one.low for one in middle], "lower end of its 95 % interval"),
             "reduced_high": v("variable record", [one.high for one in middle], "upper end of its 95 % interval"),
+            "reduced_quantile": v(
+                "variable level record",
+                quantiles,
+                "quantile over neurons, mean over replicates",
+            ),
             "reduced_limit": v("limit variable record", limit_means, "mean of the reduced variable in the limit"),
             "risk_deviation_max": v(
                 "limit replicate",
@@ -92,6 +98,7 @@ def analyse(
         coords={
             "limit": v("limit", np.array(names, dtype=str), "limit equation"),
             "variable": v("variable", np.array(REDUCED), "reduced variable"),
+            "level": v("level", LEVELS, "probability of the quantile"),
             "replicate": runs["replicate"],
             "iteration": runs["iteration"],
             "evaluation": runs["evaluation"],

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
+def transition(steps: np.ndarray, escaped: np.ndarray, replicates: int) -> tuple[float, float]:
+    """Return the largest step up to which no run escaped and the smallest from which on all did; nan where none."""
+    order = np.argsort(steps, kind="stable")
+    ordered, count = steps[order], escaped[order]
+    none, every = np.logical_and.accumulate(count == 0), np.logical_and.accumulate(count[::-1] == replicates)[::-1]
+    return (
+        float(ordered[none][-1]) if none.any() else np.nan,
+        float(ordered[every][0]) if every.any() else np.nan,
+    )
+
+
 def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Dataset:
     """Return the analysed dataset of one sweep.
 
@@ -49,10 +60,13 @@ def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Data
     if escaped_below is not None:
         count = (risk < escaped_below).sum(axis=1)
         share = wilson_interval(count, risk.shape[1])
+        stuck_up_to, free_from = transition(runs["step_size"].values, count, risk.shape[1])
         found |= {
             "escaped": v("candidate", count, "runs that escaped"),
             "escape_probability": v("candidate", share.mean, "share of runs that escaped"),
             "escape_low": v("candidate", share.low, "lower end of its 95 % Wilson interval"),
+            "stuck_up_to": v("", stuck_up_to, "largest step size up to which no run escaped"),
+            "free_from": v("", free_from, "smallest step size from which on every run escaped"),
             "escape_high": v("candidate", share.high, "upper end of its 95 % Wilson interval"),
         }
     return xr.Dataset(found, coords={name: runs[name] for name in runs.coords})

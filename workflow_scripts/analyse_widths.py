@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
+def largest_deviation(risk: np.ndarray) -> np.ndarray:
+    """Return the standard deviation over replicates, largest along the runs, shape (width,); nan for one replicate."""
+    if risk.shape[1] < 2:
+        return np.full(len(risk), np.nan)
+    return risk.std(axis=1, ddof=1).max(axis=1)
+
+
 def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, str]) -> xr.Dataset:
     """Return distances of risks to those of the limit equations, by width.
 
@@ -26,19 +33,17 @@ def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, st
     v = io.variable
     time, risk = runs["limit_time"].values, runs["risk"].values
     widths, replicates, _ = risk.shape
-    found, _ = comparable_records(limits[next(iter(limits))], time, paths[next(iter(paths))], complete=True)
+    # Up to the end of the limit equation that ends first.
+    pairs = {name: comparable_records(limit, time, paths[name], complete=True) for name, limit in limits.items()}
+    found = np.logical_and.reduce([records for records, _ in pairs.values()])
     deviation = np.full((len(limits), widths, replicates, int(found.sum())), np.nan)
-    for n, (name, limit) in enumerate(limits.items()):
-        _, index = comparable_records(limit, time, paths[name], complete=True)
-        deviation[n] = risk[..., found] - limit["risk"].values[index]
+    for n, (name, (records, index)) in enumerate(pairs.items()):
+        deviation[n] = risk[..., found] - limits[name]["risk"].values[index[found[records]]]
     largest = np.abs(deviation).max(axis=3)
     bands = [mean_interval(one.T) for one in largest]
-    spread = risk[..., found].std(axis=1, ddof=1).max(axis=1) if replicates > 1 else np.full(widths, np.nan)
+    spread = largest_deviation(risk[..., found])
     slopes = [log_slope(runs["width"].values, one) for one in largest]
-    fluctuation = log_slope(
-        runs["width"].values, risk[..., found],
-        statistic=lambda values: values.std(axis=1, ddof=1).max(axis=1),
-    )  # fmt: skip
+    fluctuation = log_slope(runs["width"].values, risk[..., found], statistic=largest_deviation)
     names = list(limits)
     return xr.Dataset(
         {

@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 # Axes that name things; a variable on these alone is a small table and is kept whole.
 NAMES = (
-    "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "case", "slope_factor", "gap",
-    "width", "step", "reference", "pair", "level",
+    "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "pair", "candidate", "case",
+    "slope_factor", "gap", "width", "step", "reference", "level",
 )  # fmt: skip
+# Axes whose names are kept too.
+_NAMED = ("pair",)
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:
     """Return the scalars and small tables of an analysed dataset, limits by name."""
     found: dict[str, Any] = {}
     for name, variable in dataset.variables.items():
-        if variable.dtype.kind not in "fiu" or not set(variable.dims) <= set(NAMES):
+        kinds = "fiuUO" if set(variable.dims) & set(_NAMED) else "fiu"
+        if variable.dtype.kind not in kinds or not set(variable.dims) <= set(NAMES):
             continue
         if "limit" in variable.dims:
             found[name] = {
@@ -57,6 +60,17 @@ def curves(dataset: xr.Dataset, times: list[float]) -> dict[str, Any]:
     return {"time": time[index].tolist(), **found}
 
 
+def settings(dataset: xr.Dataset) -> dict[str, Any]:
+    """Return method, step size and hyper-parameters that a simulation had, or that a sweep found best."""
+    found = io.parameters(dataset)
+    if isinstance(found.get("simulation"), dict) and "settings" in found["simulation"]:
+        return {key: value for key, value in found["simulation"]["settings"].items() if key != "snapshots"}
+    if isinstance(found.get("sweep"), dict) and "best" in dataset:
+        best = found["sweep"]["candidates"][int(dataset["best"])]
+        return {**found["sweep"]["settings"], **best}
+    return {}
+
+
 def run_times(folder: Path) -> list[dict[str, Any]]:
     """Return jobs, total and longest run time [s] and largest memory [MB] per rule, from benchmark files."""
     rows = []
@@ -81,12 +95,16 @@ def run_times(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def collect(paths: dict[str, str], config: dict, times: list[float], benchmarks: Path) -> dict[str, Any]:
+def collect(
+    paths: dict[str, str], config: dict, times: list[float], benchmarks: Path, titles: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Return everything that the report shows as a number."""
     datasets = {name: io.read_dataset(path) for name, path in paths.items()}
     return {
         "config": config,
         "analysis": {name: numbers(dataset) for name, dataset in datasets.items()},
+        "settings": {name: settings(dataset) for name, dataset in datasets.items()},
+        "titles": titles or {},
         "curves": {name: curves(dataset, times) for name, dataset in datasets.items()},
         "provenance": {
             "revision": provenance.revision(),
@@ -105,5 +123,6 @@ if __name__ == "__main__":
             snakemake.params.config,
             snakemake.params.times,
             Path(snakemake.params.benchmarks),
+            snakemake.params.titles,
         )
         io.write_json(values, snakemake.output.values)

@@ -1,4 +1,4 @@
-"""The command line: `python -m meanfield check | run | parameters`.
+"""The command line: `python -m meanfield check | run | parameters | methods`.
 
 The workflow does not go through here; this is for trying one simulation in a terminal, with a progress bar.
 Run it in the project's folder.
@@ -10,8 +10,8 @@ import logging
 import sys
 from pathlib import Path
 
+from meanfield import catalogue, registry
 from meanfield import config as configuration
-from meanfield import workflow
 from meanfield.errors import ConfigError, DataError, UserError
 
 CONFIG = Path("config.yaml")
@@ -36,19 +36,35 @@ def _run(arguments: argparse.Namespace) -> None:
     experiments = config["experiments"]
     if arguments.experiment not in experiments:
         raise ConfigError(f"experiment {arguments.experiment!r} is unknown; known: {', '.join(experiments)}")
-    known = experiments[arguments.experiment]["simulate"]
+    block = experiments[arguments.experiment]
+    family = registry.family(block)
+    known = block.get("simulate", {})
     if arguments.simulation not in known:
-        raise ConfigError(
-            f"simulation {arguments.simulation!r} of {arguments.experiment} is unknown; known: {', '.join(known)}"
-        )
+        listed = ", ".join(known) or "none"
+        raise ConfigError(f"simulation {arguments.simulation!r} of {arguments.experiment} is unknown; known: {listed}")
     spec = importlib.util.spec_from_file_location("simulate_replicates", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    parameters = workflow.simulation_parameters(config, arguments.experiment, arguments.simulation)
+    parameters = family.simulation_parameters(config, arguments.experiment, arguments.simulation)
+    sweep = family.tuned_by(arguments.simulation, block)
+    tuning = _tuning(config, arguments.experiment, sweep) if sweep else None
     replicates = arguments.replicates or known[arguments.simulation]["replicates"]
     output = arguments.output or f"{arguments.experiment}_{arguments.simulation}.nc"
-    script.main(parameters, range(replicates), arguments.threads, "command line", output)
+    script.main(parameters, tuning, range(replicates), arguments.threads, "command line", output)
     print(f"written: {output}")
+
+
+def _tuning(config: dict, experiment: str, sweep: str) -> str:
+    # The analysed sweep that decides the step size: made by the workflow.
+    results = config.get("pathvars", {}).get("results", "results")
+    path = Path(results, "analysis", experiment, f"{sweep}.nc")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file, and the simulation is tuned by it; `snakemake {path}` makes it")
+    return str(path)
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    print(catalogue.method_page(_load([])), end="")
 
 
 def _parameters(arguments: argparse.Namespace) -> None:
@@ -68,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="check config.yaml and overlays")
     parameters = commands.add_parser("parameters", help="print the page of all parameters, as Markdown")
+    methods = commands.add_parser("methods", help="print the page of all optimisers, as Markdown")
     run = commands.add_parser("run", help="run one simulation in the terminal and write its dataset")
     run.add_argument("experiment")
     run.add_argument("simulation")
@@ -75,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--replicates", type=_positive, help="number of replicates [that of the configuration]")
     run.add_argument("--threads", type=_positive, default=1, help="replicates run at once [1]")
     parameters.set_defaults(action=_parameters)
+    methods.set_defaults(action=_methods)
     for command, action in ((check, _check), (run, _run)):
         command.add_argument("--configfile", nargs="+", default=[], help="overlays of config.yaml")
         command.set_defaults(action=action)

@@ -13,6 +13,9 @@ import yaml
 from meanfield import registry, words
 from meanfield.errors import ConfigError
 
+# Parts of an experiment that a figure may ask for as a whole.
+LISTED_PARTS = ("simulate", "sweeps", "widths")
+
 
 def prune(value: Any) -> Any:
     """Return a copy without the entries that are null, and with its keys in order.
@@ -72,7 +75,23 @@ def check(config: dict, schema: str | Path) -> dict:
     problems = schema_problems(config, schema) or reference_problems(config)
     if problems:
         raise ConfigError("\n".join(problems))
+    for figure in config["figures"].values():
+        listed = [name for item in figure["data"] for name in entries(config, item)]
+        figure["data"] = list(dict.fromkeys(listed))
     return config
+
+
+def entries(config: dict, item: str) -> list[str]:
+    """Return the datasets that an item of a figure's data stands for.
+
+    An item that names a part of an experiment, such as isotropic/simulate, stands for all entries of that part: what is
+    added there appears in the figure. Any other item stands for itself.
+    """
+    name, tail = item.split("/")
+    experiment = config["experiments"][name]
+    if tail in LISTED_PARTS and isinstance(experiment.get(tail), dict):
+        return [f"{name}/{entry}" for entry in experiment[tail]]
+    return [item]
 
 
 def schema_problems(config: dict, schema: str | Path) -> list[str]:
@@ -164,6 +183,8 @@ def _data_problems(config: dict, key: str, item: str) -> list[str]:
             f"{key}: experiment {name!r} of {item!r} is unknown{words.suggest(name, known)}; known: {', '.join(known)}"
         ]
     known = sorted(registry.family(experiments[name]).datasets(experiments[name]))
+    if tail in LISTED_PARTS and isinstance(experiments[name].get(tail), dict):
+        return []
     if tail not in known:
         return [f"{key}: {tail!r} of {item!r} is unknown{words.suggest(tail, known)}; known: {', '.join(known)}"]
     return []

@@ -2,7 +2,7 @@
 
 import json
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,9 +13,10 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from meanfield import io
 
@@ -31,6 +32,19 @@ COLOURS = {
     "middle": "#E69F00",
     "final": "#0072B2",
 }
+# Optimisers: colour, line and marker, so that each is known by any one of them. Dashes are left to the controls.
+METHODS = {
+    "sgd": ("#0072B2", "-", "o"),
+    "heavy_ball": ("#E69F00", (0, (1, 0.8)), "s"),
+    "nesterov": ("#009E73", "-", "^"),
+    "nesterov_restart": ("#56B4E9", "-.", "v"),
+    "mass": ("#CC79A7", "-", "D"),
+    "langevin": ("#7A4A21", (0, (3, 1, 1, 1)), "P"),
+    "entropy_sgd": ("#8A8A00", (0, (3, 1, 1, 1, 1, 1)), "X"),
+    "mf_homsgld": ("#5B3A8E", (0, (6, 1, 1, 1)), "h"),
+}
+_OTHER_COLOURS = ("#000000", "#B2182B", "#1B7837", "#4D4D4D", "#C51B7D", "#01665E")
+_OTHER_LINES = ("-", "-.", (0, (1, 0.8)), (0, (3, 1, 1, 1)))
 # An ordered palette for a swept parameter, dark to light: matplotlib's viridis without its palest end.
 SEQUENCE = ("#440154", "#3e4989", "#2c728e", "#20a486", "#4ec36b", "#a5cd1d")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -70,6 +84,16 @@ def short_log(axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def risk_labels(axis) -> None:
+    """Label the decades of a logarithmic axis; where it shows none, a few numbers between them."""
+    low, high = sorted(axis.get_view_interval())
+    if np.floor(np.log10(high)) >= np.log10(low) - 1e-9:
+        short_log(axis)
+        return
+    axis.set_minor_locator(LogLocator(subs=(2, 3, 5, 7)))
+    axis.set_minor_formatter(FuncFormatter(lambda value, _: power(value)))
+
+
 def stacked(figure: Figure, place: SubplotSpec, rows: int) -> list[Axes]:
     """Return axes stacked in one place of a figure, sharing the horizontal axis, for laws of unequal height."""
     grid = place.subgridspec(max(rows, 1), 1, hspace=0.08)
@@ -88,6 +112,32 @@ def snapshot_colour(n: int) -> str:
     return palette[n % len(palette)]
 
 
+def method_style(name: str, others: Sequence[str] = ()) -> dict:
+    """Return colour, line and marker of an optimiser; those that have none of their own take the next free ones.
+
+    Parameters
+    ----------
+    name : str
+        Name in the registry.
+    others : sequence of str
+        Names of the optimisers of a figure, which decide which style is the next free one.
+
+    """
+    if name in METHODS:
+        colour, line, marker = METHODS[name]
+    else:
+        n = sorted({*others, name} - set(METHODS)).index(name)
+        colour, line = _OTHER_COLOURS[n % len(_OTHER_COLOURS)], _OTHER_LINES[n % len(_OTHER_LINES)]
+        marker = "<>*dHp"[n % 6]
+    return {"color": colour, "linestyle": line, "marker": marker}
+
+
+def mixed(colour: str, with_colour: str, share: float) -> str:
+    """Return a colour mixed with a share of another one."""
+    one, other = np.array(to_rgb(colour)), np.array(to_rgb(with_colour))
+    return to_hex((1 - share) * one + share * other)
+
+
 def band(axis: Axes, x, mean, low, high, **style) -> None:
     """Draw a mean with its interval as a shaded band."""
     (line,) = axis.plot(x, mean, **style)
@@ -103,6 +153,12 @@ def load(paths: Iterable[str], names: Iterable[str]) -> dict[str, xr.Dataset]:
 def parameters(dataset: xr.Dataset) -> dict:
     """Return the parameters of the simulation behind an analysed dataset."""
     return json.loads(dataset.attrs["meanfield_parameters"])["simulation"]
+
+
+def kind(dataset: xr.Dataset) -> str:
+    """Return what an analysed dataset is of: simulation, sweep, study, limits, or other."""
+    found = json.loads(dataset.attrs["meanfield_parameters"])
+    return next((name for name in ("simulation", "sweep", "study", "limits") if name in found), "other")
 
 
 def save(figure: Figure, outputs: Iterable[str | Path]) -> None:

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 # Between two records at most this many weight updates (iterations x neurons x coordinates) pass without a look at
 # the state: about ten seconds, so that a diverging run stops early and progress is seen to move.
 _UPDATES_BETWEEN_LOOKS = 10**10
-_LARGEST_WEIGHT = 1e100
+_LARGEST_WEIGHT = 1e70
 
 
 class Trajectories(NamedTuple):
@@ -114,7 +114,7 @@ def states(
     )  # fmt: skip
     last_good = 0
     for stop, weights in zip(looks, run, strict=True):
-        # Squares of larger weights overflow; such a run is lost already.
+        # The risk has fourth powers of weights, which overflow beyond; such a run is lost already.
         if not float(np.abs(weights).max()) < _LARGEST_WEIGHT:
             raise DivergenceError(
                 f"{label}, replicate {replicate}: {optimiser.name} diverged, its weights are no longer finite at "

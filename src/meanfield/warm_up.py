@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
+from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.sphere import Recurrence
-from meanfield.kernels.streams import stream_key
+from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.anisotropic import solve_reduced
 from meanfield.limits.characteristics import solve_characteristics
 from meanfield.limits.particle_flow import FLOWS, flow_code
@@ -17,6 +18,8 @@ from meanfield.problems.activations import PiecewiseLinear
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3
+
+_NAMES = (0, "warm-up", 0)
 
 
 def compile_kernels(precisions: Iterable[str]) -> list[str]:
@@ -34,35 +37,38 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
 
     """
     activation = PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))
-    problem = IsotropicGaussians(4, 0.5, activation)
-    weights = RadialLaw("gaussian", 0.8).sample(20, 4, 0, "warm-up", 0)
+    isotropic, radial = IsotropicGaussians(4, 0.5, activation), RadialLaw("gaussian", 0.8)
+    anisotropic, full = AnisotropicGaussians(4, 2, 0.5, activation), TwoLayerLaw(0.8)
     done = []
     for precision in sorted(set(precisions)):
-        state = BlockState(weights.astype(precision), activation.kernel_code())
-        state.advance_stream(0, 1, key=stream_key(0, "warm-up", 0), scales=problem.scales, step_size=1e-3)
-        done.append(f"block SGD, {precision}")
-    problem.risk(np.concatenate([weights, weights[:1]]))
+        for problem, law in ((isotropic, radial), (anisotropic, full)):
+            _run_optimisers(problem, law.sample(20, 4, *_NAMES).astype(precision))
+        done += [f"block SGD, {precision}", f"inner loop, {precision}"]
+    for problem, law in ((isotropic, radial), (anisotropic, full)):
+        weights = law.sample(20, 4, *_NAMES)
+        problem.risk(np.concatenate([weights, weights[:1]]))
     done.append("population risk")
     _compile_sphere()
     done.append("3-spin: batches and flows")
     times = np.array([0.0, 1e-3])
-    law = RadialLaw("gaussian", 0.8)
+    clock = Schedule()
     solve_characteristics(
-        radial_potentials(problem), law, times, atoms=10, schedule=Schedule(), relative_tolerance=1e-3
+        radial_potentials(isotropic), radial, times, atoms=10, schedule=clock, relative_tolerance=1e-3
     )
+    solve_reduced(anisotropic, full, times, limit="finite", schedule=clock, atoms=10, relative_tolerance=1e-3)
     done.append("distributional dynamics")
-    anisotropic = AnisotropicGaussians(4, 2, 0.5, activation)
-    packed = TwoLayerLaw(0.8).sample(20, 4, 0, "warm-up", 0)
-    anisotropic.risk(np.concatenate([packed, packed[:1]]))
-    for precision in sorted(set(precisions)):
-        state = anisotropic.block_state(packed.astype(precision))
-        state.advance_stream(0, 1, key=stream_key(0, "warm-up", 0), scales=anisotropic.scales, step_size=1e-3)
-        done.append(f"block SGD of all weights, {precision}")
-    solve_reduced(
-        anisotropic, TwoLayerLaw(0.8), times, limit="finite", atoms=10, schedule=Schedule(), relative_tolerance=1e-3
-    )
-    done.append("anisotropic risk and dynamics")
     return done
+
+
+def _run_optimisers(problem, weights: np.ndarray) -> None:
+    # One block with and without a velocity, and inner loops of one agent and of two: the samples of one among several
+    # are a strided view, another type to the compiler; pull, average and noise are numbers.
+    for momentum in (SGD, Momentum(gamma=0.5)):
+        state = problem.block_state(weights, momentum)
+        state.advance_stream(0, 1, key=stream_key(*_NAMES), scales=problem.scales, step_size=1e-3)
+    for agents in (1, 2):
+        loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6, agents=agents)
+        InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
 
 
 def _compile_sphere() -> None:

@@ -4,8 +4,9 @@ import xarray as xr
 from scipy import stats
 
 from meanfield.analysis.distances import empirical, kolmogorov, wasserstein, weighted
-from meanfield.analysis.intervals import mean_interval
-from meanfield.analysis.solutions import histogram_at, law_at, records_at
+from meanfield.analysis.intervals import largest, mean_interval, wilson_interval
+from meanfield.analysis.slopes import log_slope
+from meanfield.analysis.solutions import comparable_records, histogram_at, law_at, records_at
 from meanfield.errors import DataError
 
 
@@ -99,3 +100,81 @@ def test_records_are_found_by_time_and_a_missing_one_is_named():
     assert records_at(VOLUME, np.array([1.0, 0.0]), "x.nc").tolist() == [1, 0]
     with pytest.raises(DataError, match=r"x\.nc: has no record at t = 0\.5"):
         records_at(VOLUME, np.array([0.5]), "x.nc")
+
+
+def test_wilson_intervals_are_the_published_ones():
+    # Newcombe (1998), Stat. Med. 17, 857-872, table I, score method without continuity correction.
+    for successes, trials, low, high in [
+        (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718),
+    ]:  # fmt: skip
+        interval = wilson_interval(successes, trials)
+        assert interval.mean == successes / trials
+        assert interval.low == pytest.approx(low, abs=5e-5)
+        assert interval.high == pytest.approx(high, abs=5e-5)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_wilson_intervals_agree_with_scipy(level):
+    successes = np.arange(13)
+    found = wilson_interval(successes, 12, level)
+    for k in successes:
+        expected = stats.binomtest(int(k), 12).proportion_ci(level, method="wilson")
+        assert found.low[k] == pytest.approx(expected.low, abs=1e-12)
+        assert found.high[k] == pytest.approx(expected.high, abs=1e-12)
+    assert found.low[0] == 0
+    assert found.high[12] == 1
+
+
+def test_the_largest_value_ignores_what_is_undefined():
+    values = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan], [-2.0, -5.0, np.nan]])
+    np.testing.assert_array_equal(largest(values), [3.0, np.nan, -2.0])
+
+
+def test_the_slope_of_a_power_law_is_its_exponent():
+    x = np.array([10.0, 30.0, 100.0, 1000.0])
+    factor = np.random.default_rng(1).lognormal(size=6)
+    slope = log_slope(x, 5 * x[:, None] ** -0.75 * factor)
+    # A factor that all points of a replicate share moves no slope, in no resample.
+    for value in slope:
+        assert value == pytest.approx(-0.75, abs=1e-12)
+    # Of two points it is the difference quotient; one replicate tells nothing about the spread.
+    alone = log_slope(np.array([1.0, 4.0]), np.array([[3.0], [12.0]]))
+    assert alone.mean == pytest.approx(1.0, abs=1e-12)
+    assert np.isnan([alone.low, alone.high]).all()
+
+
+def test_a_statistic_of_ones_own_has_its_slope():
+    x = np.array([1.0, 10.0])
+    values = np.array([[-1.0, 1.0, 0.0], [-10.0, 10.0, 0.0]])
+    slope = log_slope(x, values, statistic=lambda sample: sample.std(axis=1, ddof=1))
+    # Resamples of one value only have no spread and no logarithm: they are left out.
+    for value in slope:
+        assert value == pytest.approx(1.0, abs=1e-12)
+
+
+def test_intervals_of_slopes_cover_the_slope_about_as_often_as_they_say(monkeypatch):
+    monkeypatch.setattr("meanfield.analysis.slopes._RESAMPLES", 200)
+    rng = np.random.default_rng(6)
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    trials, replicates = 200, 20
+    covered = 0
+    for _ in range(trials):
+        slope = log_slope(x, (1 / x)[:, None] * (1 + 0.3 * rng.standard_normal((4, replicates))))
+        covered += slope.low < -1 < slope.high
+    # Percentile intervals of twenty replicates are a little short (about 0.93): 0.95 within five points.
+    assert abs(covered / trials - 0.95) < 0.05 + 2 * np.sqrt(0.95 * 0.05 / trials)
+
+
+def test_records_that_can_be_compared():
+    times = np.array([0.0, 0.5, 1.0, 1.5, np.nan])
+    with pytest.raises(DataError, match=r"x\.nc: has no record at t = 0\.5"):
+        comparable_records(VOLUME, times, "x.nc", complete=True)
+    found, index = comparable_records(VOLUME, times, "x.nc", complete=False)
+    assert found.tolist() == [True, False, True, False, False]
+    assert index.tolist() == [0, 1]
+    found, index = comparable_records(VOLUME, times[[2, 3, 4]], "x.nc", complete=True)  # beyond the end: none needed
+    assert found.tolist() == [True, False, False]
+    assert index.tolist() == [1]
+    found, index = comparable_records(VOLUME, np.full(3, np.nan), "x.nc", complete=False)
+    assert not found.any()
+    assert index.size == 0

@@ -19,7 +19,7 @@ DTYPES = [np.float32, np.float64]
 def compiled(operation, dtype, monkeypatch):
     """Apply a compiled operation to an array, and its twin, which is the same source with numpy's vectors."""
     count = lanes.WIDTH[np.dtype(dtype)]
-    array = np.random.default_rng(0).standard_normal(4 * count + 5).astype(dtype)
+    array = np.random.default_rng(0).standard_normal(10 * count + 5).astype(dtype)
     expected = array.copy()
     operation(array)
     monkeypatch.setitem(operation.py_func.__globals__, "lanes", lanes_numpy)
@@ -48,12 +48,19 @@ def _fma_scalar(array):
 def _arithmetic(array):
     n = lanes.width(array)
     a, b = lanes.load(array, 0), lanes.load(array, n + 1)
-    lanes.store(array, 2, lanes.add(lanes.multiply(a, b), lanes.splat(array[1])))
+    lanes.store(array, 2, lanes.subtract(lanes.add(lanes.multiply(a, b), lanes.splat(array[1])), a))
 
 
 @nb.njit
 def _clip(array):
     lanes.store(array, 2, lanes.clip(lanes.load(array, 0), array.dtype.type(-0.5), array.dtype.type(0.25)))
+
+
+@nb.njit
+def _exponent(array):
+    n = lanes.width(array)
+    shift = lanes.splat(array.dtype.type(1.5 * 2.0**52 if n == 8 else 1.5 * 2.0**23))
+    lanes.store(array, 2, lanes.add_exponent(lanes.load(array, n), lanes.add(lanes.load(array, 1), shift)))
 
 
 @nb.njit
@@ -74,15 +81,15 @@ def _reduce(array):
 
 @nb.njit
 def _columns(array):
-    n = lanes.width(array)
-    a, b, c, d = lanes.load(array, 0), lanes.load(array, 1), lanes.load(array, n), lanes.load(array, 2 * n)
-    # Rows five apart overlap nothing and leave a gap, into the part of the array that fits them.
-    lanes.store_columns(array, 1, 4, a, b, c, d)
+    # Columns nine apart overlap nothing and leave gaps.
+    lanes.store_columns(array, 1, 9, array.copy(), 3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "operation", [_fma, _fma_at, _fma_scalar, _arithmetic, _clip, _between, _reduce, _columns], ids=lambda f: f.__name__
+    "operation",
+    [_fma, _fma_at, _fma_scalar, _arithmetic, _clip, _exponent, _between, _reduce, _columns],
+    ids=lambda f: f.__name__,
 )
 def test_vector_operations_equal_their_numpy_twins(operation, dtype, monkeypatch):
     found, expected = compiled(operation, dtype, monkeypatch)
@@ -92,17 +99,23 @@ def test_vector_operations_equal_their_numpy_twins(operation, dtype, monkeypatch
 
 
 def test_columns_land_where_they_belong():
-    array = np.arange(64, dtype=np.float64)
+    array = np.arange(80, dtype=np.float64)
     _columns(array)
-    # Vectors of eight numbers: rows (k, k + 1, k + 8, k + 16) from element 1 on.
-    assert array[1:9].tolist() == [0, 1, 8, 16, 1, 2, 9, 17]
-    assert array[33:35].tolist() == [33, 34]
+    # Vectors of eight numbers: column k holds 3 + k, 11 + k, …, and what is between columns stays.
+    assert array[1:10].tolist() == [3, 11, 19, 27, 35, 43, 51, 59, 9]
+    assert array[64:74].tolist() == [10, 18, 26, 34, 42, 50, 58, 66, 72, 73]
 
 
 def test_both_sets_of_operations_have_the_same_names_and_arguments():
     for name, twin in inspect.getmembers(lanes_numpy, inspect.isfunction):
         operation = getattr(lanes, name)
         assert inspect.signature(getattr(operation, "py_func", operation)) == inspect.signature(twin), name
+
+
+def test_clipping_keeps_what_is_not_a_number():
+    array = np.array([np.nan, np.inf, -np.inf, 0.1, *range(8)])
+    _clip(array)
+    assert np.array_equal(array[2:7], [np.nan, 0.25, -0.5, 0.1, 0.0], equal_nan=True)
 
 
 def test_interval_is_open_on_the_left_and_closed_on_the_right():
@@ -147,6 +160,28 @@ def test_smooth_activations_equal_library_functions(kind, function, derivative, 
     rounding = np.finfo(dtype).eps
     np.testing.assert_allclose(value, -3 + 2 * function(z), rtol=4 * rounding, atol=8 * rounding + 1e-12)
     np.testing.assert_allclose(slope, derivative(z), rtol=4 * rounding, atol=4 * rounding + 1e-12)
+
+
+def test_tanh_in_single_precision_is_accurate_over_the_whole_range():
+    magnitude = np.concatenate([np.logspace(-45, 38, 20001), np.linspace(0, 12, 50001), [np.inf]]).astype(np.float32)
+    p = np.concatenate([magnitude, -magnitude])
+    value, slope = np.empty_like(p), np.empty_like(p)
+    activate.activate_smooth(p, value, slope, activate.TANH, np.array([1, 1, 0, 0], np.float32))
+    exact, eps = p.astype(float), np.finfo(np.float32).eps
+    # Two units in the last place of the value, three of the slope, which stays tiny where it would be less than 1e-34;
+    # denormal arguments are returned as they are.
+    np.testing.assert_allclose(value, np.tanh(exact), rtol=2 * eps, atol=0)
+    decay = np.exp(-2 * np.abs(exact))
+    np.testing.assert_allclose(slope, 4 * decay / (1 + decay) ** 2, rtol=3 * eps, atol=1e-34)
+
+
+def test_tanh_keeps_what_is_not_a_number():
+    for dtype in DTYPES:
+        p = np.full(16, np.nan, dtype)
+        value, slope = np.zeros_like(p), np.zeros_like(p)
+        activate.activate_smooth(p, value, slope, activate.TANH, np.array([1, 1, 0, 0], dtype))
+        assert np.isnan(value).all()
+        assert np.isnan(slope).all()
 
 
 @pytest.mark.parametrize("code", ["block", "stream", "dynamics", "anisotropic", "plane", "spheres"])

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 import xarray as xr
+from conftest import EXTRA
 from pypdf import PdfReader
 
 from meanfield import provenance
@@ -31,7 +32,7 @@ def test_every_figure_and_the_report_are_built(built):
 
 
 def test_a_second_run_has_nothing_to_do(built):
-    assert built.planned() == {}
+    assert built.planned("all", *EXTRA) == {}
 
 
 def test_no_temporary_file_is_left(built):
@@ -40,7 +41,7 @@ def test_no_temporary_file_is_left(built):
 
 def test_every_dataset_carries_its_identity_and_labels(built):
     files = sorted(built.path("results").rglob("*.nc"))
-    assert len(files) >= 15
+    assert len(files) >= 35
     for file in files:
         with xr.open_dataset(file, decode_times=False) as dataset:
             for key in ("title", "summary", "source", "references", "meanfield_revision", "meanfield_rule"):
@@ -48,12 +49,26 @@ def test_every_dataset_carries_its_identity_and_labels(built):
             assert json.loads(dataset.attrs["meanfield_parameters"])
             assert set(provenance.PACKAGES) < set(json.loads(dataset.attrs["meanfield_versions"]))
             inputs = json.loads(dataset.attrs["meanfield_inputs"])
-            assert inputs or dataset.attrs["meanfield_rule"] not in ("analyse_simulation", "analyse_limits")
+            assert inputs or not dataset.attrs["meanfield_rule"].startswith("analyse_")
             for name, variable in dataset.variables.items():
                 assert variable.attrs.get("long_name"), (file, name)
                 assert variable.attrs.get("units"), (file, name)
             words = " ".join(str(value) for value in dataset.attrs.values())
             assert str(built.folder) not in words, file
+
+
+def test_a_tuned_run_has_the_best_candidate_of_its_sweep_and_its_control_keeps_pace(built):
+    def settings(name):
+        with xr.open_dataset(built.path(f"results/simulations/isotropic/{name}.nc"), decode_times=False) as dataset:
+            return json.loads(dataset.attrs["meanfield_parameters"])["settings"]
+
+    with xr.open_dataset(built.path("results/analysis/isotropic/tune_nesterov.nc"), decode_times=False) as sweep:
+        best = sweep["risk"].mean("replicate").argmin().item()
+        step, momentum = (float(sweep[name][best]) for name in ("step_size", "momentum"))
+    tuned, control = settings("tuned_nesterov"), settings("tuned_nesterov_control")
+    assert (tuned["method"], tuned["step_size"], tuned["hyperparameters"]) == ("nesterov", step, {"momentum": momentum})
+    assert control["method"] == "sgd"
+    assert control["step_size"] == pytest.approx(step / (1 - momentum), rel=1e-12)
 
 
 def test_parents_are_named_by_content(built):
@@ -64,13 +79,13 @@ def test_parents_are_named_by_content(built):
 
 def test_one_core_and_another_folder_give_the_same_bytes(built, project):
     shutil.rmtree(project.path(".git"), ignore_errors=True)
-    project.run(cores=1)
+    project.run("all", *EXTRA, cores=1)
     endings = {".nc", ".pdf", ".svg"}
     first, second = (digests(copy.path("results"), endings) for copy in (built, project))
     # The report prints run times; its bytes follow those of the benchmark files.
     for found in (first, second):
         found.pop("report/report.pdf")
-    assert len(first) >= 25
+    assert len(first) >= 45
     assert first == second
 
 

@@ -3,13 +3,25 @@
 import os
 import time
 
+from conftest import EXTRA
+
 
 def test_a_comment_in_a_costly_module_reruns_nothing(rebuilt):
     for module in ("kernels/block_sgd.py", "kernels/streams.py", "limits/potentials.py", "problems/isotropic.py"):
         file = rebuilt.path(f"src/meanfield/{module}")
         file.write_text(file.read_text(encoding="utf-8") + "\n# a remark\n", encoding="utf-8")
     rebuilt.edit("src/meanfield/kernels/reference.py", '"""Sequential', '"""Plain sequential')
-    assert rebuilt.planned() == {}
+    assert rebuilt.planned("all", *EXTRA) == {}
+
+
+def test_an_edited_optimiser_reruns_its_runs_their_controls_and_its_sweeps(rebuilt):
+    rebuilt.edit("src/meanfield/methods/nesterov.py", 'TITLE = "Nesterov"', 'TITLE = "Nesterov SGD"')
+    planned = rebuilt.planned("all", *EXTRA)
+    # nesterov_control has the optimiser's clock; the tuned run and its control wait for the sweep.
+    assert planned["simulate_sweep"] == 1
+    assert planned["analyse_sweep"] == 1
+    assert planned["simulate_replicates"] == 3
+    assert "solve_limit" not in planned
 
 
 def test_touching_every_file_reruns_nothing(rebuilt):
@@ -18,11 +30,16 @@ def test_touching_every_file_reruns_nothing(rebuilt):
         os.utime(path, (later, later))
     for path in rebuilt.path("results/simulations").rglob("*.nc"):
         os.utime(path, (later, later))
-    assert rebuilt.planned() == {}
+    assert rebuilt.planned("all", *EXTRA) == {}
 
 
 def test_an_edited_kernel_reruns_the_simulations_and_not_the_limits(rebuilt):
     rebuilt.edit("src/meanfield/kernels/streams.py", "np.float32(2.0**-32)", "np.float32(0.5 * 2.0**-31)")
+    planned = rebuilt.planned("all", *EXTRA)
+    # Everything that draws samples: two chunks of isotropic/sgd, and one of each of the other nine simulations.
+    assert planned["simulate_replicates"] == 11
+    assert planned["simulate_sweep"] == 3
+    assert planned["simulate_widths"] == 1
     planned = rebuilt.planned()
     assert planned["simulate_replicates"] == 5
     # What follows a rerun simulation follows too; the limit equations draw no random numbers.

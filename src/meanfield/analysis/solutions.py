@@ -6,6 +6,9 @@ import xarray as xr
 from meanfield.analysis.distances import Law, weighted
 from meanfield.errors import DataError
 
+# Probabilities of the quantiles that are kept of the reduced variables.
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
 
 def law_at(limit: xr.Dataset, record: int) -> Law:
     """Return the law of the norm of a limit equation's solution at one record."""

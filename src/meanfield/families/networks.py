@@ -15,7 +15,7 @@ from meanfield.families.common import (
 from meanfield.limits.schedule import Schedule
 from meanfield.methods.clocks import matched_step
 
-RESERVED = ("limits", "convergence")
+RESERVED = ("limits", "convergence", "comparison", "simulate", "sweeps", "widths")
 PARTS = ("simulate", "solve", "sweeps", "widths")
 # Longest mean-field time that a simulation may cover; longer runs are surely a slip in step size or iterations.
 LARGEST_TIME = 1.0e6
@@ -58,6 +58,8 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
             )
         if not parts["solve"]:
             found.append(f"{key}.widths.{name}: a limit equation under {key}.solve is needed to compare with")
+        if not method_problems("", study) and _matched(study, experiment) is None:
+            found.append(f"{key}.widths.{name}.method: {study['method']!r} found, which has no constant clock")
     for part, names in _taken(config, experiment).items():
         for name in sorted(names & {other for kind in PARTS if kind != part for other in parts[kind]}):
             found.append(f"{key}: the name {name!r} is taken under {part} of another experiment; choose another one")
@@ -127,6 +129,12 @@ def _simulation_problems(key: str, simulation: dict, experiment: dict) -> list[s
 def _tuned_problems(key: str, simulation: dict, sweeps: dict) -> list[str]:
     if simulation["tuned"] not in sweeps:
         return [words.unknown(f"{key}.tuned", simulation["tuned"], sweeps)]
+    first = sweeps[simulation["tuned"]]["first_replicate"]
+    if first < simulation["replicates"]:
+        return [
+            f"{key}.replicates: {simulation['replicates']} found, but the sweep {simulation['tuned']} that tunes it "
+            f"has the replicates from {first} on; it needs replicates of its own"
+        ]
     return [
         f"{key}.{name}: found beside tuned, which brings it from the sweep; leave it out"
         for name in ("method", "hyperparameters")
@@ -143,11 +151,16 @@ def _control_problems(key: str, simulation: dict, experiment: dict) -> list[str]
         return [f"{key}.control_of: {target!r} found, which is a control itself"]
     if simulation["method"] != "sgd":
         return [f"{key}.method: {simulation['method']!r} found; a control is run with sgd"]
-    settings = others[target]
-    if "step_size" not in settings or method_problems("", {"hyperparameters": {}, **settings}):
-        return []
-    if _matched(settings, experiment) is None:
-        return [f"{key}.control_of: {target!r} found, whose method {settings['method']} has no constant clock"]
+    # What the target may run with; its own slips have lines of their own.
+    source = others[target]
+    sweep = experiment.get("sweeps", {}).get(source.get("tuned"))
+    runs = [{"method": sweep["method"], **one} for one in candidates(sweep)] if sweep else [source]
+    for run in runs:
+        settings = {"hyperparameters": {}, **run}
+        if not {"method", "step_size"} <= set(settings) or method_problems("", settings):
+            return []
+        if _matched(settings, experiment) is None:
+            return [f"{key}.control_of: {target!r} found, whose method {settings['method']} has no constant clock"]
     return []
 
 
@@ -170,7 +183,73 @@ def datasets(experiment: dict) -> list[str]:
         names.append("limits")
     if "convergence" in experiment:
         names.append("convergence")
+    if pairs(experiment):
+        names.append("comparison")
     return names
+
+
+def method_entries(experiment: dict) -> dict[str, list[str]]:
+    """Return the names of the entries that run each method, by method."""
+    found: dict[str, list[str]] = {}
+    for part in ("simulate", "sweeps", "widths"):
+        for name, settings in experiment.get(part, {}).items():
+            method = settings.get("method") or experiment["sweeps"][settings["tuned"]]["method"]
+            found.setdefault(method, []).append(name)
+    return found
+
+
+def title(experiment: dict, dataset: str) -> str | None:
+    """Return the label of a simulation or sweep in figures: the one given, or its method's; None for other datasets."""
+    settings = {**experiment.get("sweeps", {}), **experiment["simulate"]}.get(dataset)
+    if settings is None or "title" in settings:
+        return settings and settings["title"]
+    if "control_of" in settings:
+        return f"SGD, clock of {title(experiment, settings['control_of'])}"
+    method = settings.get("method") or experiment["sweeps"][settings["tuned"]]["method"]
+    return registry.load(registry.METHODS, method).TITLE
+
+
+def pairs(experiment: dict) -> list[dict]:
+    """Return the pairs of simulations that are compared run by run.
+
+    A method is compared with its control, and with the plain SGD of its group: the tuned ones with each other, the
+    others at one step size.
+
+    Returns
+    -------
+    list of dict
+        Each with `first`, `second` (names of simulations) and `kind`, "control" or "sgd".
+
+    """
+    runs = experiment["simulate"]
+    found = [
+        {"first": settings["control_of"], "second": name, "kind": "control"}
+        for name, settings in runs.items()
+        if "control_of" in settings
+    ]
+    plain = {
+        _group(settings): name
+        for name, settings in reversed(runs.items())
+        if "control_of" not in settings and _method(settings, experiment) == "sgd"
+    }
+    found += [
+        {"first": name, "second": plain[_group(settings)], "kind": "sgd"}
+        for name, settings in runs.items()
+        if "control_of" not in settings and plain.get(_group(settings), name) != name
+        if _method(settings, experiment) != "sgd"
+    ]
+    return found
+
+
+def _group(settings: dict) -> str | float:
+    # The tuned runs are one group, and so are those at one step size.
+    return "tuned" if "tuned" in settings else settings.get("step_size", math.nan)
+
+
+def _method(settings: dict, experiment: dict) -> str | None:
+    if "tuned" in settings:
+        return experiment.get("sweeps", {}).get(settings["tuned"], {}).get("method")
+    return settings.get("method")
 
 
 # -- step sizes and times -------------------------------------------------------------------------------------------

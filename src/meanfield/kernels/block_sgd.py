@@ -45,6 +45,8 @@ TILE = 64
 _PAD = 16
 # Coordinates per piece of a long prediction, so that a piece of the samples stays in the first-level cache.
 _PIECE = 128
+# Rows whose predictions are transposed together.
+_ROWS = 32
 # Iterations of a block whose mutual corrections are applied one by one; those of earlier ones are a matrix product.
 _STRIP = 4
 # Below this share of moved neurons the update of a tile visits them one by one.
@@ -167,15 +169,17 @@ def _coast(u, v, first, last, carried, kept):
 @nb.njit(nogil=True)
 def _predict(w, first, last, columns, coordinates, panels, block, p, place, pitch, scratch):
     # p[k, i] = sum_j w[i, j] x[k, j] for rows first … last - 1 of w, four by one panel of samples in registers; long
-    # rows in pieces, whose partial sums wait in `scratch`. p[0, first] is at `place`, p[1, first] `pitch` further on.
+    # rows in pieces. Sums wait in `scratch`, to be transposed many at a time: between the products of every four rows
+    # the multipliers would stand still. p[0, first] is at `place`, p[1, first] `pitch` further on.
     width = lanes.width(w)
     zero = lanes.splat(p.dtype.type(0))
     for panel in range(block // width):
         base = panel * columns * width
-        for group in range(first, last, _PAD):
+        for group in range(first, last, _ROWS):
+            beyond = min(group + _ROWS, last)
             for start in range(0, coordinates, _PIECE):
                 end = min(start + _PIECE, coordinates)
-                for i in range(group, group + _PAD, 4):
+                for i in range(group, beyond, 4):
                     kept = (i - group) * width
                     if start == 0:
                         p0, p1, p2, p3 = zero, zero, zero, zero
@@ -192,13 +196,13 @@ def _predict(w, first, last, columns, coordinates, panels, block, p, place, pitc
                             p1 = lanes.fma_at(w, row + columns + j + step, xj, p1)
                             p2 = lanes.fma_at(w, row + 2 * columns + j + step, xj, p2)
                             p3 = lanes.fma_at(w, row + 3 * columns + j + step, xj, p3)
-                    if end == coordinates:
-                        lanes.store_columns(p, place + panel * width * pitch + i - first, pitch, p0, p1, p2, p3)
-                    else:
-                        lanes.store(scratch, kept, p0)
-                        lanes.store(scratch, kept + width, p1)
-                        lanes.store(scratch, kept + 2 * width, p2)
-                        lanes.store(scratch, kept + 3 * width, p3)
+                    lanes.store(scratch, kept, p0)
+                    lanes.store(scratch, kept + width, p1)
+                    lanes.store(scratch, kept + 2 * width, p2)
+                    lanes.store(scratch, kept + 3 * width, p3)
+            target = place + panel * width * pitch - first
+            for i in range(group, beyond, COLUMNS):
+                lanes.store_columns(p, target + i, pitch, scratch, (i - group) * width)
 
 
 # -- the sweeps ------------------------------------------------------------------------------------------------------
@@ -248,27 +252,30 @@ def _add_row(p, q, k, factor, chunk, tiles, neurons):
 
 
 @nb.njit(nogil=True)
-def _corrected(p, c, k, base, first, g0, g1, g2):
-    # p[k] with the corrections of its own strip. Those of iteration k and after are zero: no branch is needed.
+def _corrected(p, c, g, k, own, base, block):
+    # p[k] with the corrections by the `own` iterations before it, those of its own strip.
     pi = lanes.load(p, base + k * TILE)
-    pi = lanes.fma_scalar(g0, lanes.load(c, base + first * TILE), pi)
-    pi = lanes.fma_scalar(g1, lanes.load(c, base + (first + 1) * TILE), pi)
-    return lanes.fma_scalar(g2, lanes.load(c, base + (first + 2) * TILE), pi)
+    if own > 2:
+        pi = lanes.fma_at(g, (k - 3) * block + k, lanes.load(c, base + (k - 3) * TILE), pi)
+    if own > 1:
+        pi = lanes.fma_at(g, (k - 2) * block + k, lanes.load(c, base + (k - 2) * TILE), pi)
+    if own > 0:
+        pi = lanes.fma_at(g, (k - 1) * block + k, lanes.load(c, base + (k - 1) * TILE), pi)
+    return pi
 
 
-@nb.njit(nogil=True)
-def _step_ramp(p, c, g, k, first, chunk, block, neurons, tables, bits, moved):
+@nb.njit(nogil=True, forceinline=True)
+def _step_ramp(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
     # One iteration with all output weights one and an activation with one segment that is not flat: the last
     # corrections, the sum of the values, the slopes, who moved.
     width = lanes.width(p)
     low, high, steepness, offset = tables[0][0], tables[1][0], tables[2][0], tables[3][0]
-    g0, g1, g2 = g[first * block + k], g[(first + 1) * block + k], g[(first + 2) * block + k]
     sum_of = lanes.splat(p.dtype.type(0))
     for tile in range(moved.size):
         word = np.uint64(0)
         for lane in range(0, min(TILE, neurons - tile * TILE), width):
             base = tile * chunk + lane
-            pi = _corrected(p, c, k, base, first, g0, g1, g2)
+            pi = _corrected(p, c, g, k, own, base, block)
             slope = lanes.where_between(pi, low, high, steepness)
             sum_of = lanes.fma_scalar(steepness, lanes.clip(pi, low, high), sum_of)
             lanes.store(c, base + k * TILE, slope)
@@ -278,19 +285,18 @@ def _step_ramp(p, c, g, k, first, chunk, block, neurons, tables, bits, moved):
     return lanes.total(sum_of) + offset * neurons
 
 
-@nb.njit(nogil=True)
-def _step_piecewise(p, c, g, k, first, chunk, block, neurons, tables, bits, moved):
+@nb.njit(nogil=True, forceinline=True)
+def _step_piecewise(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
     # The same for several segments.
     width = lanes.width(p)
     lows, highs, slopes, offset = tables
-    g0, g1, g2 = g[first * block + k], g[(first + 1) * block + k], g[(first + 2) * block + k]
     zero = lanes.splat(p.dtype.type(0))
     sum_of = zero
     for tile in range(moved.size):
         word = np.uint64(0)
         for lane in range(0, min(TILE, neurons - tile * TILE), width):
             base = tile * chunk + lane
-            pi = _corrected(p, c, k, base, first, g0, g1, g2)
+            pi = _corrected(p, c, g, k, own, base, block)
             slope = zero
             for n in range(slopes.size):
                 slope = lanes.add(slope, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
@@ -300,6 +306,13 @@ def _step_piecewise(p, c, g, k, first, chunk, block, neurons, tables, bits, move
         bits[k * moved.size + tile] = word
         moved[tile] += lanes.count_bits(word)
     return lanes.total(sum_of) + offset[0] * neurons
+
+
+@nb.njit(nogil=True, forceinline=True)
+def _step_plain(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
+    if tables[0].size == 1:
+        return _step_ramp(own, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+    return _step_piecewise(own, p, c, g, k, chunk, block, neurons, tables, bits, moved)
 
 
 @nb.njit(nogil=True)
@@ -427,19 +440,26 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
                 for tile in range(moved.size):
                     _correct_row(q, c, h, k, 0, tile, min(TILE, neurons - tile * TILE), chunk, block)
         if kind == PIECEWISE_LINEAR and not weighted and known:
-            if tables[0].size == 1:
-                total = _step_ramp(p, c, g, k, first, chunk, block, neurons, tables, bits, moved)
+            # Compiled for each number of corrections: the loops over neurons have no branches.
+            if k == first:
+                total = _step_plain(0, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+            elif k == first + 1:
+                total = _step_plain(1, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+            elif k == first + 2:
+                total = _step_plain(2, p, c, g, k, chunk, block, neurons, tables, bits, moved)
             else:
-                total = _step_piecewise(p, c, g, k, first, chunk, block, neurons, tables, bits, moved)
+                total = _step_plain(3, p, c, g, k, chunk, block, neurons, tables, bits, moved)
         else:
             total = _step_weighted(p, c, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
         e[k] = 2 * steps[k] * (y[k] - total / neurons)
         if known:
-            row, out = gram[k * block : (k + 1) * block], g[k * block : (k + 1) * block]
+            # Whole rows, although those of iterations past are not used: loops of a length that is known are shorter.
             if single:
-                for m in range(k + 1, block):
-                    out[m] = row[m] * e[k]
+                factor = lanes.splat(e[k])
+                for m in range(k * block, (k + 1) * block, lanes.width(g)):
+                    lanes.store(g, m, lanes.multiply(factor, lanes.load(gram, m)))
             else:
+                row, out = gram[k * block : (k + 1) * block], g[k * block : (k + 1) * block]
                 for m in range(k + 1, block):
                     out[m] = row[m] * moves[m, k] * e[k]
         restart = restarting and _restarts(
@@ -470,7 +490,7 @@ def _respond(moves, kicks, carried, kept, k, gamma, kappa, beta):
 
 
 @nb.njit(nogil=True)
-def _draw(z, sign, drawn, k, block, coordinates, scales, schedule, panels, x, y, steps, columns):
+def _draw(z, sign, drawn, k, block, scales, schedule, panels, x, y, steps, columns):
     # Samples k … k + block - 1 of the stream; `drawn` is the number of the first sample in the buffer.
     width = lanes.width(x)
     dimension = scales.shape[1]
@@ -490,20 +510,8 @@ def _draw(z, sign, drawn, k, block, coordinates, scales, schedule, panels, x, y,
             row = panels[base + j * width : base + (j + 1) * width]
             for lane in range(width):
                 row[lane] = normals[lane] * (plus if signs[lane] > 0 else minus)
-        _transpose(panels, base, coordinates, x, start * columns, columns)
-
-
-@nb.njit(nogil=True)
-def _transpose(panels, base, coordinates, x, place, columns):
-    # One panel of samples as rows.
-    width = lanes.width(x)
-    for j in range(0, coordinates, 4):
-        row = base + j * width
-        lanes.store_columns(
-            x, place + j, columns,
-            lanes.load(panels, row), lanes.load(panels, row + width),
-            lanes.load(panels, row + 2 * width), lanes.load(panels, row + 3 * width),
-        )  # fmt: skip
+        for j in range(0, columns, COLUMNS):
+            lanes.store_columns(x, start * columns + j, columns, panels, base + j * width)
 
 
 @nb.njit(nogil=True)
@@ -566,7 +574,7 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
                 if k >= drawn + z.shape[1]:
                     fill_block(z, sign, key, k)
                     drawn = k
-                _draw(z, sign, drawn, k, block, coordinates, scales, schedule, panels, x, y, steps, columns)
+                _draw(z, sign, drawn, k, block, scales, schedule, panels, x, y, steps, columns)
             else:
                 _fetch(inputs, index, targets, step_sizes, k, count, panels, x, y, steps, columns)
         for tile in range(moved.size):
@@ -689,7 +697,7 @@ class BlockState:
             self._zeros(block * block), self._zeros(block * block), self._zeros(1 if single else block * block),
             self._zeros(block), np.zeros(block * words, np.uint64), np.zeros(words, np.int64),
             self._zeros(stride), self._zeros(stride),
-            (self._zeros(_PAD * width), self._zeros(stride), self._zeros(stride), self._zeros(stride)),
+            (self._zeros(_ROWS * width), self._zeros(stride), self._zeros(stride), self._zeros(stride)),
         )  # fmt: skip
         shapes = ((block + 1, block), (block + 1, block), (block + 1,), (block + 1,))
         self._responses = tuple(self._zeros(*shape) for shape in shapes)

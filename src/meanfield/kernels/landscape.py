@@ -44,6 +44,7 @@ from meanfield.kernels.landscape_lanes import (
     fill_normals,
     homogenised_group,
 )
+from meanfield.kernels.lanes import aligned_zeros
 
 __all__ = [
     "CONVERGED",
@@ -486,7 +487,7 @@ def descend(
 
     def share(first: int, last: int) -> None:
         xs, ys = arrays[6], arrays[7]
-        work = tuple(np.zeros((rows, LANES)) for rows in (19, 4, 14, xs.size, ys.size, xs.size))
+        work = tuple(aligned_zeros((rows, LANES), np.float64) for rows in (19, 4, 14, xs.size, ys.size, xs.size))
         for b in range(first, last):
             out = (ends[b], taken[b], evaluations[b], outcome[b], records[b])
             descend_block(lanes[b], lane_numbers[b], arrays, code, stop, key, record_every, out, work)

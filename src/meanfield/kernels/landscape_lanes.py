@@ -1,10 +1,9 @@
 r"""Compiled lanes of `meanfield.kernels.landscape`: many trajectories on a potential of the plane, side by side.
 
 The loop over time is outside, the loops over `LANES` trajectories are inside, state stays in small arrays, and
-exponentials are a branch-free polynomial, so that every inner loop compiles to vector code. Terms of the potential are
-taken four at a time, with their statements interleaved: a chain of dependent multiplications would otherwise leave the
-processor waiting. Each lane is computed by itself and no sum is reassociated: a trajectory's bits do not
-depend on its neighbours.
+exponentials are a branch-free polynomial, so that every inner loop compiles to vector code; the gradient, where the
+time goes, is written in explicit vectors (`meanfield.kernels.lanes`). Each lane is computed by itself and no sum is
+reassociated: a trajectory's bits do not depend on its neighbours.
 """
 
 import math
@@ -12,6 +11,7 @@ import math
 import numba as nb
 import numpy as np
 
+from meanfield.kernels import lanes
 from meanfield.kernels.streams import _normal_pair
 
 LANES = 64
@@ -50,6 +50,9 @@ _C7 = 1.5252658116561384e-05
 _C8 = 1.3215662831846104e-06
 _C9 = 1.0208537904552164e-07
 _C10 = 7.037279530582804e-09
+# The same, by power, and what else `_exp2_pair` needs, for `_exp2_vectors`.
+_EXP2 = (1.0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, -1021.0, 1023.0, _ROUND)
+_LEAST, _GREATEST, _SHIFT = 11, 12, 13
 
 _MASK = np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -105,75 +108,70 @@ def _exp2_pair(x0, x1):
     return np.int64(u0).view(np.float64), np.int64(u1).view(np.float64)
 
 
-@nb.njit(nogil=True, fastmath={"contract"}, inline="always")
-def _exp2_four(x0, x1, x2, x3):
-    # The same for four; a function that returns so much would not be inlined without being told.
-    x0, x1 = min(max(x0, -1021.0), 1023.0), min(max(x1, -1021.0), 1023.0)
-    x2, x3 = min(max(x2, -1021.0), 1023.0), min(max(x3, -1021.0), 1023.0)
-    n0, n1, n2, n3 = x0 + _ROUND, x1 + _ROUND, x2 + _ROUND, x3 + _ROUND
-    r0, r1, r2, r3 = x0 - (n0 - _ROUND), x1 - (n1 - _ROUND), x2 - (n2 - _ROUND), x3 - (n3 - _ROUND)
-    q0, q1, q2, q3 = r0 * r0, r1 * r1, r2 * r2, r3 * r3
-    a0, a1, a2, a3 = _C10 * q0 + _C8, _C10 * q1 + _C8, _C10 * q2 + _C8, _C10 * q3 + _C8
-    b0, b1, b2, b3 = _C9 * q0 + _C7, _C9 * q1 + _C7, _C9 * q2 + _C7, _C9 * q3 + _C7
-    a0, a1, a2, a3 = a0 * q0 + _C6, a1 * q1 + _C6, a2 * q2 + _C6, a3 * q3 + _C6
-    b0, b1, b2, b3 = b0 * q0 + _C5, b1 * q1 + _C5, b2 * q2 + _C5, b3 * q3 + _C5
-    a0, a1, a2, a3 = a0 * q0 + _C4, a1 * q1 + _C4, a2 * q2 + _C4, a3 * q3 + _C4
-    b0, b1, b2, b3 = b0 * q0 + _C3, b1 * q1 + _C3, b2 * q2 + _C3, b3 * q3 + _C3
-    a0, a1, a2, a3 = a0 * q0 + _C2, a1 * q1 + _C2, a2 * q2 + _C2, a3 * q3 + _C2
-    b0, b1, b2, b3 = b0 * q0 + _C1, b1 * q1 + _C1, b2 * q2 + _C1, b3 * q3 + _C1
-    a0, a1, a2, a3 = a0 * q0 + 1.0, a1 * q1 + 1.0, a2 * q2 + 1.0, a3 * q3 + 1.0
-    a0, a1, a2, a3 = b0 * r0 + a0, b1 * r1 + a1, b2 * r2 + a2, b3 * r3 + a3
-    u0 = np.float64(a0).view(np.int64) + (np.float64(n0).view(np.int64) << _52)
-    u1 = np.float64(a1).view(np.int64) + (np.float64(n1).view(np.int64) << _52)
-    u2 = np.float64(a2).view(np.int64) + (np.float64(n2).view(np.int64) << _52)
-    u3 = np.float64(a3).view(np.int64) + (np.float64(n3).view(np.int64) << _52)
-    return (
-        np.int64(u0).view(np.float64), np.int64(u1).view(np.float64),
-        np.int64(u2).view(np.float64), np.int64(u3).view(np.float64),
-    )  # fmt: skip
+@nb.njit(nogil=True, inline="always")
+def _horner(a0, a1, q0, q1, coefficients, k):
+    c = lanes.splat(coefficients[k])
+    return lanes.fma(a0, q0, c), lanes.fma(a1, q1, c)
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
-def _gradient(x, y, terms, gx, gy):
-    # Rows of `terms`: x0, y0, log2(e) (a, b/2, c), 2 ln 2 A, A; an even number of them. Four at a time, then two.
+@nb.njit(nogil=True, inline="always")
+def _exp2_vectors(x0, x1, c):
+    # The same for two vectors, with the numbers of `_EXP2` in an array: read where they are needed, because in
+    # registers they would crowd out everything else. Told to be inlined, which a function that returns two is not.
+    x0, x1 = lanes.clip(x0, c[_LEAST], c[_GREATEST]), lanes.clip(x1, c[_LEAST], c[_GREATEST])
+    shift = lanes.splat(c[_SHIFT])
+    n0, n1 = lanes.add(x0, shift), lanes.add(x1, shift)
+    r0, r1 = lanes.subtract(x0, lanes.subtract(n0, shift)), lanes.subtract(x1, lanes.subtract(n1, shift))
+    q0, q1 = lanes.multiply(r0, r0), lanes.multiply(r1, r1)
+    a0, a1 = _horner(lanes.splat(c[10]), lanes.splat(c[10]), q0, q1, c, 8)
+    b0, b1 = _horner(lanes.splat(c[9]), lanes.splat(c[9]), q0, q1, c, 7)
+    a0, a1 = _horner(a0, a1, q0, q1, c, 6)
+    b0, b1 = _horner(b0, b1, q0, q1, c, 5)
+    a0, a1 = _horner(a0, a1, q0, q1, c, 4)
+    b0, b1 = _horner(b0, b1, q0, q1, c, 3)
+    a0, a1 = _horner(a0, a1, q0, q1, c, 2)
+    b0, b1 = _horner(b0, b1, q0, q1, c, 1)
+    a0, a1 = _horner(a0, a1, q0, q1, c, 0)
+    return lanes.add_exponent(lanes.fma(b0, r0, a0), n0), lanes.add_exponent(lanes.fma(b1, r1, a1), n1)
+
+
+@nb.njit(nogil=True)
+def _gradient_space(count):
+    # What the gradient of `count` terms needs: half the exponents' derivatives in x and y, the exponents, `_EXP2`.
+    size = count * LANES
+    return np.empty(size), np.empty(size), np.empty(size), np.array(_EXP2)
+
+
+@nb.njit(nogil=True, forceinline=True)
+def _gradient(x, y, terms, gx, gy, space):
+    # Rows of `terms`: x0, y0, log2(e) (a, b/2, c), 2 ln 2 A, A. In three passes: a processor that looks a hundred
+    # instructions ahead finds enough independent ones in each, and too few in the long chain of all of them.
+    s, v, e, coefficients = space
+    width = lanes.width(x)
+    zero = lanes.splat(x.dtype.type(0))
     count = terms.shape[0]
-    fours = count - count % 4
-    _set(gx, 0.0)
-    _set(gy, 0.0)
-    for t in range(0, fours, 4):
-        x0, y0, p0 = terms[t, 0], terms[t, 1], terms[t, 2]
-        q0, r0, c0 = terms[t, 3], terms[t, 4], terms[t, 5]
-        x1, y1, p1 = terms[t + 1, 0], terms[t + 1, 1], terms[t + 1, 2]
-        q1, r1, c1 = terms[t + 1, 3], terms[t + 1, 4], terms[t + 1, 5]
-        x2, y2, p2 = terms[t + 2, 0], terms[t + 2, 1], terms[t + 2, 2]
-        q2, r2, c2 = terms[t + 2, 3], terms[t + 2, 4], terms[t + 2, 5]
-        x3, y3, p3 = terms[t + 3, 0], terms[t + 3, 1], terms[t + 3, 2]
-        q3, r3, c3 = terms[t + 3, 3], terms[t + 3, 4], terms[t + 3, 5]
-        for i in range(LANES):
-            dx0, dx1, dx2, dx3 = x[i] - x0, x[i] - x1, x[i] - x2, x[i] - x3
-            dy0, dy1, dy2, dy3 = y[i] - y0, y[i] - y1, y[i] - y2, y[i] - y3
-            s0, s1, s2, s3 = p0 * dx0 + q0 * dy0, p1 * dx1 + q1 * dy1, p2 * dx2 + q2 * dy2, p3 * dx3 + q3 * dy3
-            v0, v1, v2, v3 = q0 * dx0 + r0 * dy0, q1 * dx1 + r1 * dy1, q2 * dx2 + r2 * dy2, q3 * dx3 + r3 * dy3
-            e0, e1, e2, e3 = _exp2_four(
-                s0 * dx0 + v0 * dy0, s1 * dx1 + v1 * dy1, s2 * dx2 + v2 * dy2, s3 * dx3 + v3 * dy3
-            )
-            e0, e1, e2, e3 = c0 * e0, c1 * e1, c2 * e2, c3 * e3
-            gx[i] = gx[i] + e0 * s0 + e1 * s1 + e2 * s2 + e3 * s3
-            gy[i] = gy[i] + e0 * v0 + e1 * v1 + e2 * v2 + e3 * v3
-    for t in range(fours, count, 2):
-        x0, y0, p0 = terms[t, 0], terms[t, 1], terms[t, 2]
-        q0, r0, c0 = terms[t, 3], terms[t, 4], terms[t, 5]
-        x1, y1, p1 = terms[t + 1, 0], terms[t + 1, 1], terms[t + 1, 2]
-        q1, r1, c1 = terms[t + 1, 3], terms[t + 1, 4], terms[t + 1, 5]
-        for i in range(LANES):
-            dx0, dx1 = x[i] - x0, x[i] - x1
-            dy0, dy1 = y[i] - y0, y[i] - y1
-            s0, s1 = p0 * dx0 + q0 * dy0, p1 * dx1 + q1 * dy1
-            v0, v1 = q0 * dx0 + r0 * dy0, q1 * dx1 + r1 * dy1
-            e0, e1 = _exp2_pair(s0 * dx0 + v0 * dy0, s1 * dx1 + v1 * dy1)
-            e0, e1 = c0 * e0, c1 * e1
-            gx[i] = gx[i] + e0 * s0 + e1 * s1
-            gy[i] = gy[i] + e0 * v0 + e1 * v1
+    for i in range(0, LANES, width):
+        xi, yi = lanes.load(x, i), lanes.load(y, i)
+        for t in range(count):
+            dx, dy = lanes.subtract(xi, lanes.splat(terms[t, 0])), lanes.subtract(yi, lanes.splat(terms[t, 1]))
+            p, q, r = lanes.splat(terms[t, 2]), lanes.splat(terms[t, 3]), lanes.splat(terms[t, 4])
+            st, vt = lanes.fma(q, dy, lanes.multiply(p, dx)), lanes.fma(r, dy, lanes.multiply(q, dx))
+            place = i * count + t * width
+            lanes.store(s, place, st)
+            lanes.store(v, place, vt)
+            lanes.store(e, place, lanes.fma(vt, dy, lanes.multiply(st, dx)))
+    for place in range(0, LANES * count, 2 * width):
+        e0, e1 = _exp2_vectors(lanes.load(e, place), lanes.load(e, place + width), coefficients)
+        lanes.store(e, place, e0)
+        lanes.store(e, place + width, e1)
+    for i in range(0, LANES, width):
+        gi, hi = zero, zero
+        for t in range(count):
+            place = i * count + t * width
+            et = lanes.multiply(lanes.splat(terms[t, 5]), lanes.load(e, place))
+            gi, hi = lanes.fma(et, lanes.load(s, place), gi), lanes.fma(et, lanes.load(v, place), hi)
+        lanes.store(gx, i, gi)
+        lanes.store(gy, i, hi)
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
@@ -352,7 +350,7 @@ def _log_domain(x, y, time, beta, xs, ys, heights):
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
-def _inner_langevin(x, y, gx, gy, settings, averaging, terms, noise, first, clip, work):
+def _inner_langevin(x, y, gx, gy, settings, averaging, terms, noise, first, clip, work, space):
     # Mean of Y along Y <- Y - delta (V'(Y) + (Y - x) / time) + sqrt(2 delta / beta) xi, from Y = x.
     time, amplitude, step = settings
     numbers, key, z = noise
@@ -362,7 +360,7 @@ def _inner_langevin(x, y, gx, gy, settings, averaging, terms, noise, first, clip
     _copy(x, u)
     _copy(y, v)
     for m in range(averaging.size):
-        _gradient(u, v, terms, hx, hy)
+        _gradient(u, v, terms, hx, hy, space)
         if clip > 0:
             _clip(hx, hy, clip)
         for i in range(LANES):
@@ -448,7 +446,7 @@ def _hopf_lax(x, y, gx, gy, value, time, iterations, terms, grid, work):
 def _smoothed(x, y, gx, gy, value, stage, averaging, noise, step, clip, work):
     # Gradient of the stage's smoothed potential at (x, y), and its value where the method has one.
     source, settings, terms, xs, ys, heights, weights = stage
-    pool, ex, ey, sums = work
+    pool, ex, ey, sums, space = work
     if source == LOCAL_ENTROPY:
         _local_entropy(
             x, y, gx, gy, value, settings[0], settings[1], (xs, ys, heights, weights),
@@ -457,7 +455,7 @@ def _smoothed(x, y, gx, gy, value, stage, averaging, noise, step, clip, work):
     elif source == INNER_LANGEVIN:
         _inner_langevin(
             x, y, gx, gy, (settings[0], settings[1], settings[2]), averaging, terms, noise,
-            step * averaging.size, clip, (pool[0], pool[1], pool[2], pool[3]),
+            step * averaging.size, clip, (pool[0], pool[1], pool[2], pool[3]), space,
         )  # fmt: skip
     else:
         _hopf_lax(
@@ -470,10 +468,10 @@ def _smoothed(x, y, gx, gy, value, stage, averaging, noise, step, clip, work):
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
-def _descend_plainly(x, y, terms, gx, gy, step_size, count):
+def _descend_plainly(x, y, terms, gx, gy, step_size, count, space):
     # Gradient descent with nothing to look after: a tenth faster than the general loop, and the same bits.
     for _ in range(count):
-        _gradient(x, y, terms, gx, gy)
+        _gradient(x, y, terms, gx, gy, space)
         for i in range(LANES):
             x[i] -= step_size * gx[i]
             y[i] -= step_size * gy[i]
@@ -523,17 +521,18 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
     watch, gradient_bound, step_bound, domain, clip = stop
     ends, taken, evaluations, outcome, records = out
     sources, steps, sizes, noises, settings, tables, xs, ys, heights, weights, averaging, costs = stages
-    lanes, z, pool, ex, ey, sums = work
-    state = (lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5], lanes[6], lanes[7], lanes[8])
+    rows, z, pool, ex, ey, sums = work
+    state = (rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8])
     x, y, u, v, age, theta, height, px, py = state
     gx, gy, value, active, wx, wy, ignored_x, ignored_y = (
-        lanes[9], lanes[10], lanes[11], lanes[12], lanes[13], lanes[14], lanes[15], lanes[16],
+        rows[9], rows[10], rows[11], rows[12], rows[13], rows[14], rows[15], rows[16],
     )  # fmt: skip
     _copy(start[0], x)
     _copy(start[1], y)
     _set(taken, 0.0)
     _set(evaluations, 0.0)
-    scratch = (pool, ex, ey, sums)
+    space = _gradient_space(tables.shape[1])
+    scratch = (pool, ex, ey, sums, space)
     noise = (numbers, key, z)
     for i in range(LANES):
         outcome[i] = RUNNING
@@ -568,7 +567,7 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
             if plain:
                 count = steps[s] - k
                 count = min(count, every - now % every) if every > 0 else count
-                _descend_plainly(x, y, table, gx, gy, size, count)
+                _descend_plainly(x, y, table, gx, gy, size, count, space)
                 k += count - 1
                 continue
             if watch and k % 64 == 0:
@@ -577,7 +576,7 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
                     most = max(most, active[i])
                 idle = most == 0
             if sources[s] == PLAIN:
-                _gradient(query_x, query_y, table, gx, gy)
+                _gradient(query_x, query_y, table, gx, gy, space)
             else:
                 _smoothed(query_x, query_y, gx, gy, value, stage, averaging, noise, now, clip, scratch)
             if clip > 0:
@@ -624,8 +623,8 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
                         _smoothed(
                             ignored_x,
                             ignored_y,
-                            lanes[17],
-                            lanes[18],
+                            rows[17],
+                            rows[18],
                             value,
                             stage,
                             averaging,
@@ -663,7 +662,7 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
-def _micro_steps(x, y, fast, numbers, terms, inner, key, first, clip, mean, work):
+def _micro_steps(x, y, fast, numbers, terms, inner, key, first, clip, mean, work, space):
     # The fast variables of one block: burn-in, then the average of the rest. `fast` is carried over by the caller.
     step, beta, gamma, burn_in, average = inner
     gx, gy, z = work[0], work[1], work[2:6]
@@ -672,7 +671,7 @@ def _micro_steps(x, y, fast, numbers, terms, inner, key, first, clip, mean, work
     _set(mean[0], 0.0)
     _set(mean[1], 0.0)
     for m in range(burn_in + average):
-        _gradient(u, v, terms, gx, gy)
+        _gradient(u, v, terms, gx, gy, space)
         if clip > 0:
             _clip(gx, gy, clip)
         now = first + m
@@ -700,6 +699,7 @@ def homogenised_group(x, y, agents, count, numbers, schedule, clip, key, every, 
     fast = np.empty((blocks, 2, LANES))
     mean = np.zeros((blocks, 2, LANES))
     work = np.zeros((6, LANES))
+    space = _gradient_space(tables.shape[1])
     z = np.zeros((blocks, 4, LANES))
     fx, fy = x.reshape(-1), y.reshape(-1)
     for b in range(blocks):
@@ -716,7 +716,7 @@ def homogenised_group(x, y, agents, count, numbers, schedule, clip, key, every, 
             for b in range(blocks):
                 _micro_steps(
                     x[b], y[b], fast[b], numbers[b], tables[s], inner, key, done * (burn_in + average), clip,
-                    mean[b], work,
+                    mean[b], work, space,
                 )  # fmt: skip
                 if macro_noises[s] > 0:
                     _normals(numbers[b], done // 2, COUPLED_NOISE, key, z[b])
@@ -748,6 +748,7 @@ def affine_group(x, y, agents, count, numbers, schedule, correction, clip, key, 
     blocks = x.shape[0]
     z = np.zeros((blocks, 4, LANES))
     g = np.zeros((2, blocks, LANES))
+    space = _gradient_space(tables.shape[1])
     fx, fy = x.reshape(-1), y.reshape(-1)
     gx, gy = g[0].reshape(-1), g[1].reshape(-1)
     done = 0
@@ -759,7 +760,7 @@ def affine_group(x, y, agents, count, numbers, schedule, correction, clip, key, 
                 _copy_all(fx, records[done // every, 0])
                 _copy_all(fy, records[done // every, 1])
             for b in range(blocks):
-                _gradient(x[b], y[b], tables[s], g[0, b], g[1, b])
+                _gradient(x[b], y[b], tables[s], g[0, b], g[1, b], space)
                 if clip > 0:
                     _clip(g[0, b], g[1, b], clip)
                 if k == 0 or done % 2 == 0:

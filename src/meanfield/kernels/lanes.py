@@ -24,6 +24,8 @@ BYTES = 64
 WIDTH = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}
 # The granularity of rows in memory, for both types: a whole vector of float64, half a vector of float32.
 COLUMNS = 8
+# Bits of the mantissa of a number of so many bits.
+MANTISSA = {32: 23, 64: 52}
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -172,6 +174,14 @@ def _add_vectors(typingctx, a, b):
 
 
 @intrinsic
+def _subtract_vectors(typingctx, a, b):
+    def codegen(context, builder, signature, arguments):
+        return builder.fsub(*arguments, flags=_CONTRACT)
+
+    return a(a, b), codegen
+
+
+@intrinsic
 def _multiply_vectors(typingctx, a, b):
     def codegen(context, builder, signature, arguments):
         return builder.fmul(*arguments, flags=_CONTRACT)
@@ -185,10 +195,21 @@ def _clip_vector(typingctx, p, low, high):
         value = arguments[0]
         for sign, scalar in ((">", arguments[1]), ("<", arguments[2])):
             bound = _splat(builder, context.get_value_type(p), scalar)
-            value = builder.select(builder.fcmp_ordered(sign, value, bound), value, bound)
+            value = builder.select(builder.fcmp_ordered(sign, bound, value), bound, value)
         return value
 
     return p(p, p.dtype, p.dtype), codegen
+
+
+@intrinsic
+def _add_exponent(typingctx, a, shifted):
+    def codegen(context, builder, signature, arguments):
+        words = ir.VectorType(ir.IntType(a.dtype.bitwidth), a.count)
+        place = ir.Constant(words, [MANTISSA[a.dtype.bitwidth]] * a.count)
+        value, power = (builder.bitcast(argument, words) for argument in arguments)
+        return builder.bitcast(builder.add(value, builder.shl(power, place)), arguments[0].type)
+
+    return a(a, shifted), codegen
 
 
 @intrinsic
@@ -250,36 +271,52 @@ def _population_count(typingctx, word):
     return types.intp(types.uint64), codegen
 
 
-def _transposed_quads(builder, rows, count, per_lane):
-    # Rows a, b, c, d of `count` numbers: yields the quads (a_k, b_k, c_k, d_k) for k = 0 … count - 1.
-    def unpack(x, y, high):
+def _transposed_lanes(builder, rows):
+    # As many rows as half a piece of 32 bytes has numbers: yields the columns of each half, side by side.
+    side = len(rows)
+
+    def unpack(x, y, step, high):
+        # Runs of `step` numbers of x and y in turn, from the lower or upper part of both halves.
         picks = []
-        for lane in range(0, count, per_lane):
-            for offset in range(high * per_lane // 2, (high + 1) * per_lane // 2):
-                picks += [lane + offset, count + lane + offset]
+        for half in (0, side):
+            for run in range(half + high * side // 2, half + (high + 1) * side // 2, step):
+                picks += [*range(run, run + step), *range(2 * side + run, 2 * side + run + step)]
         return builder.shuffle_vector(x, y, _mask(picks))
 
+    if side == 2:
+        return [unpack(*rows, 1, high) for high in (0, 1)]
     a, b, c, d = rows
-    halves = [(unpack(a, b, high), unpack(c, d, high)) for high in (0, 1)]
-    for k in range(count):
-        lane, offset = divmod(k, per_lane)
-        high, place = divmod(offset, per_lane // 2)
-        first = lane * per_lane + 2 * place
-        left, right = halves[high]
-        yield builder.shuffle_vector(left, right, _mask([first, first + 1, count + first, count + first + 1]))
+    pairs = [(unpack(a, b, 1, high), unpack(c, d, 1, high)) for high in (0, 1)]
+    return [unpack(*pair, 2, high) for pair in pairs for high in (0, 1)]
 
 
 @intrinsic
-def _store_columns(typingctx, array, index, stride, a, b, c, d):
+def _store_columns(typingctx, array, index, stride, rows, start):
     def codegen(context, builder, signature, arguments):
-        pointer = _address(context, builder, signature.args[0], *arguments[:2])
+        target = _address(context, builder, signature.args[0], *arguments[:2])
+        source = _address(context, builder, signature.args[3], *arguments[3:])
         size = array.dtype.bitwidth // 8
-        for quad in _transposed_quads(builder, arguments[3:], a.count, 16 // size):
-            _store(builder, quad, pointer, size)
-            pointer = builder.gep(pointer, [arguments[2]])
+        count, side = _full(array.dtype).count, 16 // size
+        piece = ir.VectorType(context.get_value_type(array.dtype), side)
+
+        def load(row, column):
+            place = ir.Constant(ir.IntType(64), row * count + column)
+            return _load(builder, builder.gep(source, [place]), piece, size)
+
+        # The halves of a piece of 32 bytes come from different rows, so that no number has to change its half.
+        for column in range(0, count, side):
+            for first in range(0, COLUMNS, 2 * side):
+                pieces = [
+                    builder.shuffle_vector(load(row, column), load(row + side, column), _mask(range(2 * side)))
+                    for row in range(first, first + side)
+                ]
+                for k, numbers in enumerate(_transposed_lanes(builder, pieces)):
+                    place = builder.mul(arguments[2], ir.Constant(ir.IntType(64), column + k))
+                    place = builder.add(place, ir.Constant(ir.IntType(64), first))
+                    _store(builder, numbers, builder.gep(target, [place]), size)
         return context.get_dummy_value()
 
-    return types.none(array, types.intp, types.intp, a, b, c, d), codegen
+    return types.none(array, types.intp, types.intp, rows, types.intp), codegen
 
 
 @nb.njit(nogil=True)
@@ -337,6 +374,12 @@ def add(a, b):
 
 
 @nb.njit(nogil=True)
+def subtract(a, b):
+    """Return a - b."""
+    return _subtract_vectors(a, b)
+
+
+@nb.njit(nogil=True)
 def multiply(a, b):
     """Return a b, elementwise."""
     return _multiply_vectors(a, b)
@@ -344,8 +387,14 @@ def multiply(a, b):
 
 @nb.njit(nogil=True)
 def clip(p, low, high):
-    """Return p, clipped to [low, high]."""
+    """Return p, clipped to [low, high]; what is not a number stays so."""
     return _clip_vector(p, low, high)
+
+
+@nb.njit(nogil=True)
+def add_exponent(a, shifted):
+    """Return a 2^n, where adding 1.5 times two to the number of mantissa bits to the integers n gave `shifted`."""
+    return _add_exponent(a, shifted)
 
 
 @nb.njit(nogil=True)
@@ -379,9 +428,9 @@ def count_bits(word):
 
 
 @nb.njit(nogil=True)
-def store_columns(array, index, stride, a, b, c, d):
-    """Write four vectors as columns: a_k, b_k, c_k, d_k go to the four elements from `index` + k `stride` on."""
-    _store_columns(array, index, stride, a, b, c, d)
+def store_columns(array, index, stride, rows, start):
+    """Write the `COLUMNS` vectors from element `start` of `rows` on as columns, `stride` apart, from `index` on."""
+    _store_columns(array, index, stride, rows, start)
 
 
 if nb.config.DISABLE_JIT:

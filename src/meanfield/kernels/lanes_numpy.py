@@ -48,14 +48,25 @@ def add(a, b):
     return a + b
 
 
+def subtract(a, b):
+    """Return a - b."""
+    return a - b
+
+
 def multiply(a, b):
     """Return a b, elementwise."""
     return a * b
 
 
 def clip(p, low, high):
-    """Return p, clipped to [low, high]."""
+    """Return p, clipped to [low, high]; what is not a number stays so."""
     return np.clip(p, low, high)
+
+
+def add_exponent(a, shifted):
+    """Return a 2^n, where adding 1.5 times two to the number of mantissa bits to the integers n gave `shifted`."""
+    bits = np.finfo(a.dtype).nmant
+    return np.ldexp(a, (shifted - a.dtype.type(1.5 * 2.0**bits)).astype(np.int32))
 
 
 def where_between(p, low, high, scalar):
@@ -85,7 +96,9 @@ def count_bits(word):
     return int(word).bit_count()
 
 
-def store_columns(array, index, stride, a, b, c, d):
-    """Write four vectors as columns: a_k, b_k, c_k, d_k go to the four elements from `index` + k `stride` on."""
-    for k in range(a.size):
-        array[index + k * stride : index + k * stride + 4] = (a[k], b[k], c[k], d[k])
+def store_columns(array, index, stride, rows, start):
+    """Write the eight vectors from element `start` of `rows` on as columns, `stride` apart, from `index` on."""
+    count = width(rows)
+    for k in range(count):
+        place = index + k * stride
+        array[place : place + 8] = rows[start + k : start + k + 8 * count : count]

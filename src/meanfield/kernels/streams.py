@@ -23,8 +23,8 @@ INJECTED_NOISE = 4  # of Langevin dynamics
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
-_W0 = np.uint32(0x9E3779B9)
-_W1 = np.uint32(0xBB67AE85)
+_W0 = np.uint64(0x9E3779B9)
+_W1 = np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
@@ -64,23 +64,33 @@ def stream_key(root: int, experiment: str, replicate: int, purpose: int = SAMPLE
 
 # Products and sums are not fused here, so that the numbers are the same on every processor, compiled or not. It has to
 # be said: a function without the option takes it over from whichever caller happens to be compiled first.
-@nb.njit(nogil=True, fastmath=False)
+@nb.njit(nogil=True, fastmath=False, inline="always")
+def _philox_round(w0, w1, w2, w3, a, b):
+    p, q = _M0 * (w0 & _LOW), _M1 * (w2 & _LOW)
+    return (q >> _32) ^ w1 ^ a, q, (p >> _32) ^ w3 ^ b, p, (a + _W0) & _LOW, (b + _W1) & _LOW
+
+
+@nb.njit(nogil=True, fastmath=False, inline="always")
 def _philox(c0, c1, c2, c3, k0, k1):
-    for _ in range(10):
-        p0 = _M0 * np.uint64(c0)
-        p1 = _M1 * np.uint64(c2)
-        c0 = np.uint32(np.uint32(p1 >> _32) ^ c1 ^ k0)
-        c2 = np.uint32(np.uint32(p0 >> _32) ^ c3 ^ k1)
-        c1 = np.uint32(p1 & _LOW)
-        c3 = np.uint32(p0 & _LOW)
-        k0 = np.uint32(k0 + _W0)
-        k1 = np.uint32(k1 + _W1)
-    return c0, c1, c2, c3
+    # Words live in 64 bits, whose upper halves are not cleared, because the multiplications read the lower ones only;
+    # rounds are written out: a loop over lanes becomes one of vectors that stay in registers.
+    w0, w1, w2, w3, a, b = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3), np.uint64(k0), np.uint64(k1)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    w0, w1, w2, w3, a, b = _philox_round(w0, w1, w2, w3, a, b)
+    return np.uint32(w0 & _LOW), np.uint32(w1 & _LOW), np.uint32(w2 & _LOW), np.uint32(w3 & _LOW)
 
 
 @nb.njit(nogil=True, fastmath=False)
-def _normal_pair(a, b):
-    # Radius: sqrt(-2 log u), u in (0, 1]; logarithm by exponent and a polynomial for the mantissa, so that the
+def _radius(a):
+    # sqrt(-2 log u), u in (0, 1]; logarithm by exponent and a polynomial for the mantissa, so that the
     # loop over lanes vectorises. The coefficients are the classical single-precision ones of Cephes' logf.
     u = (np.float32(a) + _HALF) * np.float32(2.0**-32)
     # Integers stay 32 bits wide at every step: numba would widen them, and half of each vector would be lost.
@@ -102,8 +112,13 @@ def _normal_pair(a, b):
     p = p * f - np.float32(2.4999993993e-1)
     p = p * f + np.float32(3.3333331174e-1)
     log_u = f + (f * z * p - _HALF * z) + exponent * np.float32(0.69314718056)
-    radius = np.sqrt(np.float32(-2) * min(log_u, np.float32(0)))
-    # Angle pi * th, th in [-1, 1]: nearest multiple of pi/2, then Cephes' polynomials on [-pi/4, pi/4].
+    return np.sqrt(np.float32(-2) * min(log_u, np.float32(0)))
+
+
+@nb.njit(nogil=True, fastmath=False)
+def _direction(b):
+    # Sine and cosine of the angle pi * th, th in [-1, 1]: nearest multiple of pi/2, then Cephes' polynomials on
+    # [-pi/4, pi/4].
     th = np.float32(np.int32(b)) * np.float32(2.0**-31)
     quarter = np.rint(th * np.float32(2))
     x = (th - quarter * _HALF) * np.float32(3.14159265358979)
@@ -128,7 +143,24 @@ def _normal_pair(a, b):
     c = sine if swap else cosine
     s = -s if np.int32(turn & np.int32(2)) != np.int32(0) else s
     c = -c if np.int32(np.int32(turn + np.int32(1)) & np.int32(2)) != np.int32(0) else c
+    return s, c
+
+
+@nb.njit(nogil=True, fastmath=False)
+def _normal_pair(a, b):
+    radius = _radius(a)
+    s, c = _direction(b)
     return radius * s, radius * c
+
+
+@nb.njit(nogil=True, fastmath=False)
+def _normals(a, b, radius, x, y):
+    # Pairs of normals, lane by lane; in two passes, because the logarithm is a long chain of dependent operations.
+    for lane in range(a.size):
+        radius[lane] = _radius(a[lane])
+    for lane in range(a.size):
+        s, c = _direction(b[lane])
+        x[lane], y[lane] = radius[lane] * s, radius[lane] * c
 
 
 @nb.njit(cache=True, nogil=True, fastmath=False)
@@ -148,46 +180,24 @@ def fill_block(x, sign, key, first):
 
     """
     rows, block = x.shape
-    k0, k1 = key[0], key[1]
-    low = np.empty(block, np.uint32)
-    high = np.empty(block, np.uint32)
-    for lane in range(block):
-        number = np.uint64(first + lane)
-        low[lane] = np.uint32(number & _LOW)
-        high[lane] = np.uint32(number >> _32)
-    zero = np.uint32(0)
+    a, b = np.uint64(key[0]), np.uint64(key[1])
     w0 = np.empty(block, np.uint32)
     w1 = np.empty(block, np.uint32)
     w2 = np.empty(block, np.uint32)
     w3 = np.empty(block, np.uint32)
+    radius = np.empty(block, np.float32)
+    start, zero = np.uint64(first), np.uint64(0)
     for quad in range(rows // 4 + 1):
-        # Rounds outside, lanes inside: every inner loop below becomes vector code.
+        counter = np.uint64(quad)
         for lane in range(block):
-            w0[lane] = low[lane]
-            w1[lane] = high[lane]
-            w2[lane] = np.uint32(quad)
-            w3[lane] = zero
-        a, b = k0, k1
-        for _ in range(10):
-            for lane in range(block):
-                p0 = _M0 * np.uint64(w0[lane])
-                p1 = _M1 * np.uint64(w2[lane])
-                w0[lane] = np.uint32(np.uint32(p1 >> _32) ^ w1[lane] ^ a)
-                w2[lane] = np.uint32(np.uint32(p0 >> _32) ^ w3[lane] ^ b)
-                w1[lane] = np.uint32(p1)
-                w3[lane] = np.uint32(p0)
-            a = np.uint32(a + _W0)
-            b = np.uint32(b + _W1)
+            number = start + np.uint64(lane)
+            w0[lane], w1[lane], w2[lane], w3[lane] = _philox(number, number >> _32, counter, zero, a, b)
         if quad == 0:
             for lane in range(block):
-                sign[lane] = 1.0 if (w0[lane] >> np.uint32(31)) == zero else -1.0
+                sign[lane] = 1.0 if (w0[lane] >> np.uint32(31)) == np.uint32(0) else -1.0
             continue
-        x0, x1 = x[4 * quad - 4], x[4 * quad - 3]
-        x2, x3 = x[4 * quad - 2], x[4 * quad - 1]
-        for lane in range(block):
-            x0[lane], x1[lane] = _normal_pair(w0[lane], w1[lane])
-        for lane in range(block):
-            x2[lane], x3[lane] = _normal_pair(w2[lane], w3[lane])
+        _normals(w0, w1, radius, x[4 * quad - 4], x[4 * quad - 3])
+        _normals(w2, w3, radius, x[4 * quad - 2], x[4 * quad - 1])
 
 
 def standard_samples(key: NDArray[np.uint32], first: int, count: int, dimension: int):

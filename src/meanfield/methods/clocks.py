@@ -46,4 +46,7 @@ def matched_step(method: ModuleType, hyperparameters, step_size: float, schedule
         return step_size * factor
     if factor != method.clock(hyperparameters, 2 * step_size):  # the factor itself would change along the schedule
         return None
-    return step_size * (factor * steps**b) ** (1 / (1 + b))
+    try:
+        return step_size * (factor * steps**b) ** (1 / (1 + b)) or None
+    except OverflowError:  # b near -1
+        return None

@@ -97,7 +97,11 @@ def evaluations(hyperparameters: Hyperparameters) -> int:
 
 
 def clock(hyperparameters: Hyperparameters, step_size: float) -> float | None:
-    """Return the factor of SGD's step that has the same effect where gradients vary slowly."""
+    r"""Return the factor of SGD's step with the same effect where gradients vary slowly.
+
+    With the weights :math:`c_m` of the inner points in the average, :math:`c_0` that of x:
+    :math:`\rho (\gamma/s)\bigl[1 - \sum_m c_m (1 - s/\gamma)^m\bigr]`; None where the scope shrinks.
+    """
     return inner_loop(hyperparameters).clock(step_size)
 
 

@@ -4,8 +4,8 @@ With the stochastic gradient g without 1/N (as in `meanfield.methods.sgd`) and t
 
 .. math:: v' = \mu v - s g(u), \qquad u' = u + v' .
 
-Source: Polyak (1964), USSR Comput. Math. Math. Phys. 4(5), 1-17, eq. 9, with a stochastic gradient. For slowly varying
-gradients it moves like SGD with the step :math:`s/(1 - \mu)`. Cost: one gradient per iteration.
+For slowly varying gradients it moves like SGD with the step :math:`s/(1 - \mu)`. Source: Polyak (1964), USSR Comput.
+Math. Math. Phys. 4(5), 1-17, eq. 9, with a stochastic gradient. Cost: one gradient per iteration.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,14 @@ TITLE = "Heavy ball"
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    r"""Hyper-parameters: the momentum :math:`\mu` in [0, 1) [1]."""
+    r"""Hyper-parameters.
+
+    Parameters
+    ----------
+    momentum : float
+        :math:`\mu` in [0, 1) [1].
+
+    """
 
     momentum: float
 
@@ -56,7 +63,7 @@ def evaluations(hyperparameters: Hyperparameters) -> int:
 
 
 def clock(hyperparameters: Hyperparameters, step_size: float) -> float:
-    r"""Return the factor of SGD's step that has the same effect where gradients vary slowly, :math:`1/(1 - \mu)`."""
+    r"""Return the factor of SGD's step with the same effect where gradients vary slowly: :math:`1/(1 - \mu)`."""
     return 1 / (1 - hyperparameters.momentum)
 
 

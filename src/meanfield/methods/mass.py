@@ -73,7 +73,7 @@ def evaluations(hyperparameters: Hyperparameters) -> int:
 def clock(hyperparameters: Hyperparameters, step_size: float) -> float:
     r"""Return the factor of SGD's step with the same effect where gradients vary slowly.
 
-    It is :math:`(1 - \eta_2/\eta_1)/(1 - \gamma)`.
+    It is: :math:`(1 - \eta_2/\eta_1)/(1 - \gamma)`.
     """
     return (1 - hyperparameters.compensation) / (1 - hyperparameters.momentum)
 

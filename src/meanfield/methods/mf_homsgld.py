@@ -15,8 +15,9 @@ an iteration runs :math:`M_0 + M` micro steps of each Y, which goes on from wher
 averages the last M of them to :math:`\bar Y`, and takes one macro step
 :math:`X \leftarrow X - h[(X - \bar Y)/\gamma + \eta (X - \bar X)]` with :math:`h = \rho\gamma`. With one agent it is
 descent on the local entropy (`meanfield.methods.entropy_sgd`) with a carried chain. The point of a record is the mean
-of the agents. Cost: agents x (M0 + M) gradients per iteration, each with a fresh sample, and a normal number per
-weight and micro step.
+of the agents. Source: a reconstruction, after the abstract of Kantas, Parpas & Pavliotis (2019) and the scheme of
+E, Liu & Vanden-Eijnden (2005). Cost: agents x (M0 + M) gradients per iteration, each with a fresh sample, and a normal
+number per weight and micro step.
 """
 
 import math
@@ -30,7 +31,7 @@ from meanfield.kernels.inner_loop import InnerLoop
 from meanfield.methods.oracle import Oracle
 from meanfield.methods.ranges import require_count, require_positive, require_range
 
-TITLE = "MF-HomSGLD"
+TITLE = "MF-HomSGLD (reconstruction)"
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ class Hyperparameters:
         :math:`\gamma > 0` [mean-field time].
     agents : int
         Networks that move together [count].
-    burn_in, averaging : int
-        Micro steps M0 >= 0 before the average and M >= 1 in it [count].
+    burn_in : int
+        Micro steps M0 >= 0 before the average [count].
+    averaging : int
+        Micro steps M >= 1 in the average [count].
     ratio : float
         :math:`\rho = h/\gamma` in (0, 1] [1].
     attraction : float
@@ -129,7 +132,11 @@ def evaluations(hyperparameters: Hyperparameters) -> int:
 
 
 def clock(hyperparameters: Hyperparameters, step_size: float) -> float | None:
-    """Return the factor of SGD's step that has the same effect where gradients vary slowly."""
+    r"""Return the factor of SGD's step with the same effect where gradients vary slowly.
+
+    With A, the mean of :math:`(1 - s/\gamma)^m` over the averaged micro steps, and B, its value at the last:
+    :math:`\rho (\gamma/s) (1 - B)/(1 - B + \rho A)`; None where the scope shrinks.
+    """
     return inner_loop(hyperparameters).clock(step_size)
 
 

@@ -4,10 +4,10 @@ With the stochastic gradient g without 1/N (as in `meanfield.methods.sgd`) and t
 
 .. math:: w' = u - s g(u), \qquad u' = w' + \mu (w' - w) .
 
-Source: Nesterov (2004), *Introductory Lectures on Convex Optimization*, scheme 2.2.11, with a stochastic gradient;
-libraries write it with a velocity (Sutskever, Martens, Dahl & Hinton 2013, eqs. 3-4). The weights of a record are the
-points u. For slowly varying gradients it moves like SGD with the step :math:`s/(1 - \mu)`. Cost: one gradient per
-iteration.
+The weights of a record are the points u. For slowly varying gradients it moves like SGD with the step
+:math:`s/(1 - \mu)`. Source: Nesterov (2004), *Introductory Lectures on Convex Optimization*, scheme 2.2.11, with a
+stochastic gradient; libraries write it with a velocity (Sutskever, Martens, Dahl & Hinton 2013, eqs. 3-4). Cost: one
+gradient per iteration.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,14 @@ TITLE = "Nesterov"
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    r"""Hyper-parameters: the momentum :math:`\mu` in [0, 1) [1]."""
+    r"""Hyper-parameters.
+
+    Parameters
+    ----------
+    momentum : float
+        :math:`\mu` in [0, 1) [1].
+
+    """
 
     momentum: float
 
@@ -57,7 +64,7 @@ def evaluations(hyperparameters: Hyperparameters) -> int:
 
 
 def clock(hyperparameters: Hyperparameters, step_size: float) -> float:
-    r"""Return the factor of SGD's step that has the same effect where gradients vary slowly, :math:`1/(1 - \mu)`."""
+    r"""Return the factor of SGD's step with the same effect where gradients vary slowly: :math:`1/(1 - \mu)`."""
     return 1 / (1 - hyperparameters.momentum)
 
 

@@ -21,7 +21,7 @@ from meanfield.kernels.momentum import Momentum
 from meanfield.methods.oracle import Oracle
 from meanfield.methods.ranges import require_range
 
-TITLE = "Nesterov, restarted"
+TITLE = "Restarted Nesterov"
 
 _RULES = {"gradient": "gradient_restart", "function": "function_restart", "none": "accelerated"}
 

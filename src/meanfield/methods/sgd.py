@@ -48,7 +48,7 @@ def evaluations(hyperparameters: Hyperparameters) -> int:
 
 
 def clock(hyperparameters: Hyperparameters, step_size: float) -> float:
-    """Return the factor of SGD's step that has the same effect where gradients vary slowly."""
+    """Return the factor of SGD's step that has the same effect where gradients vary slowly: one."""
     return 1.0
 
 

@@ -245,7 +245,7 @@ class PiecewiseLinear:
         nodes, weights = special.roots_legendre(order)
         out = np.array(out, dtype=float, order="C")
         _add_knot_pairs(
-            *(np.ascontiguousarray(a).ravel() for a in (s1, s2, c, bias1, bias2)),
+            *(np.array(a).ravel() for a in (s1, s2, c, bias1, bias2)),  # copies: a broadcast array is read-only
             np.array(self.knots), self.slope_changes, nodes, weights, out.reshape(-1),
         )  # fmt: skip
         return out
