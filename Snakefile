@@ -39,10 +39,12 @@ wildcard_constraints:
     chunk=r"\d+",
 
 
+include: "rules/data.smk"
 include: "rules/simulate.smk"
 include: "rules/solve.smk"
 include: "rules/analyse.smk"
 include: "rules/spin3.smk"
+include: "rules/digits.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

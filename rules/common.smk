@@ -9,8 +9,9 @@ from meanfield import config as configuration
 from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import networks, spin3
+from meanfield.families import digits, networks, spin3
 from meanfield.families.common import chunks
+from meanfield.images import sources
 
 FORMATS = ("pdf", "svg", "png")
 ROOT = Path(workflow.basedir)
@@ -55,6 +56,7 @@ def names_under(part):
 
 
 NETWORKS = experiments_of(networks)
+DIGITS = experiments_of(digits)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 SPIN3 = experiments_of(spin3)
@@ -68,7 +70,9 @@ def code(script, modules=()):
 
 def precisions():
     """Return the precisions that simulations, sweeps and width studies use."""
-    parts = (block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths"))
+    parts = (
+        block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths")
+    )
     return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
 
 
@@ -183,6 +187,77 @@ def experiment_problem(wildcards):
 def analysis_settings(wildcards):
     """Return how an experiment is analysed."""
     return config["experiments"][wildcards.experiment]["analyse"]
+
+
+def digit_source(wildcards):
+    """Return what decides where the digits come from, except the folders that are searched."""
+    return digits.source_parameters(config)
+
+
+def digit_folders(wildcards):
+    """Return the folders that are searched for the MNIST files."""
+    return [str(folder) for folder in sources.folders(config["data"]["digits"]["folders"])]
+
+
+def digit_files(wildcards):
+    """Return the MNIST files of the folders that the source may read."""
+    source, folders = config["data"]["digits"]["source"], sources.folders(config["data"]["digits"]["folders"])
+    parts = {"mnist": [("train", "test")], "mnist-t10k": [("test",)], "auto": [("train", "test"), ("test",)]}
+    found = (sources.local_files(wanted, folders) for wanted in parts.get(source, []))
+    return [str(path) for path in next((paths for paths in found if paths), [])]
+
+
+def digit_parameters(wildcards):
+    """Return what decides the numbers of one classifier's training."""
+    return digits.simulation_parameters(config, wildcards.experiment, wildcards.simulation)
+
+
+def digit_simulation_code(wildcards):
+    """Return the digest of what one classifier's training runs, its optimiser included."""
+    return code("simulate_digits.py", digits.job_modules(config, wildcards.experiment, wildcards.simulation))
+
+
+def digit_replicates(wildcards):
+    """Return the first replicate of a chunk and the one after its last."""
+    part = digits.simulation_chunks(config, wildcards.experiment, wildcards.simulation)[int(wildcards.chunk)]
+    return [part.start, part.stop]
+
+
+def digit_memory(wildcards):
+    """Return the memory that one classifier's training needs [MB], with room to spare."""
+    settings = config["experiments"][wildcards.experiment]["simulate"][wildcards.simulation]
+    return 1500 + settings["neurons"] // 25
+
+
+def digit_runtime(wildcards):
+    """Return the time that one chunk of a classifier's training may take [minutes], several times what it should."""
+    settings = digits.simulation_parameters(config, wildcards.experiment, wildcards.simulation)
+    first, last = digit_replicates(wildcards)
+    return 60 + int(3.0e-9 * settings["neurons"] * settings["iterations"] * (last - first))
+
+
+def digit_chunks(wildcards):
+    """Return the chunks of one classifier, in the order of their replicates."""
+    return collect(
+        "<results>/simulations/{experiment}/{simulation}/{chunk}.nc",
+        experiment=wildcards.experiment,
+        simulation=wildcards.simulation,
+        chunk=range(len(digits.simulation_chunks(config, wildcards.experiment, wildcards.simulation))),
+    )
+
+
+def digit_width_names(wildcards):
+    """Return the simulations of growing width that an experiment compares."""
+    return config["experiments"][wildcards.experiment].get("widths", [])
+
+
+def digit_widths(wildcards):
+    """Return their datasets."""
+    return collect(
+        "<results>/simulations/{experiment}/{simulation}.nc",
+        experiment=wildcards.experiment,
+        simulation=digit_width_names(wildcards),
+    )
 
 
 def figure_data(wildcards):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.yaml"
@@ -83,6 +84,23 @@ class Project:
         text = file.read_text(encoding="utf-8")
         assert old in text, f"{old!r} is not in {name}"
         file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def configuration() -> dict:
+    """The configuration of the repository as it is written."""
+    return yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def pair_folder(configuration: dict) -> Path:
+    """A folder with the 10,000 images of MNIST: that of MEANFIELD_DIGITS, or one that the configuration lists."""
+    given = os.environ.get("MEANFIELD_DIGITS")
+    folders = [Path(given)] if given else [ROOT / name for name in configuration["data"]["digits"]["folders"]]
+    for folder in folders:
+        if list(folder.glob("t10k-images-idx3-ubyte*")) and list(folder.glob("t10k-labels-idx1-ubyte*")):
+            return folder.resolve()
+    pytest.skip("the MNIST files t10k-* are not here: set MEANFIELD_DIGITS, or put them into data/mnist")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.intervals import mean_interval
+from meanfield.analysis.intervals import Interval, mean_interval
 from meanfield.analysis.slopes import log_slope
 from meanfield.analysis.solutions import comparable_records
 from meanfield.logs import logged_to
@@ -21,6 +21,28 @@ def largest_deviation(risk: np.ndarray) -> np.ndarray:
     if risk.shape[1] < 2:
         return np.full(len(risk), np.nan)
     return risk.std(axis=1, ddof=1).max(axis=1)
+
+
+def width_effects(widths: np.ndarray, risk: np.ndarray) -> tuple[np.ndarray, Interval, Interval]:
+    """Return what the width does to the risk of runs that see the same samples.
+
+    The difference of a run from that of the widest network on its replicate is free of the noise of the samples, to
+    first order, and of all errors that the widths share. A bias of order 1/N makes it proportional to 1/N - 1/N_max.
+
+    Returns
+    -------
+    effective : array, shape (width - 1,)
+        1 / (1/N - 1/N_max) [neurons].
+    effect : Interval of arrays of shape (width - 1,)
+        Largest difference along a run, mean over replicates.
+    slope : Interval
+        Of log effect against log effective width; -1 for a bias of order 1/N. Undefined for less than three widths.
+
+    """
+    effective = 1 / (1 / widths[:-1] - 1 / widths[-1])
+    largest = np.abs(risk[:-1] - risk[-1:]).max(axis=2)
+    slope = log_slope(effective, largest) if len(effective) > 1 else Interval(*np.full(3, np.nan))
+    return effective, mean_interval(largest.T), slope
 
 
 def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, str]) -> xr.Dataset:
@@ -44,6 +66,7 @@ def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, st
     spread = largest_deviation(risk[..., found])
     slopes = [log_slope(runs["width"].values, one) for one in largest]
     fluctuation = log_slope(runs["width"].values, risk[..., found], statistic=largest_deviation)
+    effective, effect, effect_slope = width_effects(runs["width"].values.astype(float), risk)
     names = list(limits)
     return xr.Dataset(
         {
@@ -58,10 +81,18 @@ def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, st
             "fluctuation_slope": v("", fluctuation.mean, "slope of log fluctuation against log width"),
             "fluctuation_slope_low": v("", fluctuation.low, "lower end of its 95 % interval"),
             "fluctuation_slope_high": v("", fluctuation.high, "upper end of its 95 % interval"),
+            "effective_width": v("narrower", effective, "1 / (1/N - 1/N_max)"),
+            "effect_mean": v("narrower", effect.mean, "largest risk difference from the widest network"),
+            "effect_low": v("narrower", effect.low, "lower end of its 95 % interval"),
+            "effect_high": v("narrower", effect.high, "upper end of its 95 % interval"),
+            "effect_slope": v("", effect_slope.mean, "slope of log difference against log effective width"),
+            "effect_slope_low": v("", effect_slope.low, "lower end of its 95 % interval"),
+            "effect_slope_high": v("", effect_slope.high, "upper end of its 95 % interval"),
         },
         coords={
             "limit": v("limit", np.array(names, dtype=str), "limit equation"),
             "width": runs["width"],
+            "narrower": v("narrower", runs["width"].values[:-1], "number of neurons, but for the widest network"),
             "replicate": runs["replicate"],
         },
     )

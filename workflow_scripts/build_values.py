@@ -1,6 +1,7 @@
 """Rule build_values: collect the numbers that the report's prose and captions show, from datasets and records."""
 
 import csv
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 # Axes that name things; a variable on these alone is a small table and is kept whole.
 NAMES = (
     "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "pair", "candidate", "case",
-    "slope_factor", "gap", "width", "step", "reference", "level",
+    "slope_factor", "gap", "width", "step", "reference", "level", "digit",
 )  # fmt: skip
 # Axes whose names are kept too.
 _NAMED = ("pair",)
@@ -105,6 +106,11 @@ def collect(
         "analysis": {name: numbers(dataset) for name, dataset in datasets.items()},
         "settings": {name: settings(dataset) for name, dataset in datasets.items()},
         "titles": titles or {},
+        "data": {
+            name: json.loads(dataset.attrs["meanfield_data"])
+            for name, dataset in datasets.items()
+            if "meanfield_data" in dataset.attrs
+        },
         "curves": {name: curves(dataset, times) for name, dataset in datasets.items()},
         "provenance": {
             "revision": provenance.revision(),

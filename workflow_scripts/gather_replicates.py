@@ -14,6 +14,7 @@ if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
         joined = io.read_parts(list(snakemake.input.chunks))
         parameters = io.parameters(joined)
+        kept = {name: joined.attrs[name] for name in ("meanfield_inputs", "meanfield_data") if name in joined.attrs}
         # The chunks are no parents by content: how many there are must not show in the result.
         dataset = stamp(
             joined,
@@ -23,4 +24,6 @@ if __name__ == "__main__":
             parameters=parameters,
             seed=parameters["seed"],
         )
+        # What each chunk was made from, and on which data, is what the whole was made from.
+        dataset.attrs.update(kept)
         io.write_dataset(dataset, snakemake.output.dataset)

@@ -3,6 +3,7 @@
 Every problem is reported as one line that names the key, what was found and what is allowed.
 """
 
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,14 @@ def entries(config: dict, item: str) -> list[str]:
     return [item]
 
 
+@functools.cache
+def _schema(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
 def schema_problems(config: dict, schema: str | Path) -> list[str]:
     """Return one line per violation of the JSON schema."""
-    with Path(schema).open(encoding="utf-8") as stream:
-        validator = jsonschema.Draft202012Validator(yaml.safe_load(stream))
+    validator = jsonschema.Draft202012Validator(_schema(Path(schema)))
     problems = [
         line
         for error in sorted(validator.iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])

@@ -58,12 +58,12 @@ def size(height: float, columns: int = 1) -> tuple[float, float]:
     return (COLUMN if columns == 1 else PAGE, height)
 
 
-def panels(axes: Iterable[Axes], titles: Iterable[str] = ()) -> None:
+def panels(axes: Iterable[Axes], titles: Iterable[str] = (), first: str = "a") -> None:
     """Letter the panels (a), (b), … before their titles."""
     titles = [*titles]
     for n, axis in enumerate(axes):
         title = titles[n] if n < len(titles) else ""
-        axis.set_title(rf"$\bf{{{string.ascii_lowercase[n]}}}$  {title}")
+        axis.set_title(rf"$\bf{{{string.ascii_lowercase[string.ascii_lowercase.index(first) + n]}}}$  {title}")
 
 
 def power(value: float) -> str:
@@ -159,6 +159,27 @@ def kind(dataset: xr.Dataset) -> str:
     """Return what an analysed dataset is of: simulation, sweep, study, limits, or other."""
     found = json.loads(dataset.attrs["meanfield_parameters"])
     return next((name for name in ("simulation", "sweep", "study", "limits") if name in found), "other")
+
+
+def data_card(dataset: xr.Dataset) -> dict:
+    """Return which data an analysed dataset was computed from; empty for what was not."""
+    return json.loads(dataset.attrs.get("meanfield_data", "{}"))
+
+
+def data_line(dataset: xr.Dataset) -> str:
+    """Return one line on the data: source, sizes and the beginning of the first file's checksum."""
+    card = data_card(dataset)
+    if not card:
+        return ""
+    return (
+        f"data: {card['source']}, {card['train']} training and {card['test']} test images of "
+        f"{card['rows']} × {card['columns']} pixels, SHA-256 {card['files'][0]['sha256'][:8]}…"
+    )
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Write a line at the lower left, below everything else."""
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=5.5, color="#555555")
 
 
 def save(figure: Figure, outputs: Iterable[str | Path]) -> None:

@@ -204,8 +204,8 @@ def legend(figure: Figure | SubFigure, runs: Iterable[Run], limits: bool, column
 
 def draw_nonmonotone(
     place: Figure | SubFigure, data: dict[str, xr.Dataset], titles: dict[str, str], experiment: str
-) -> list[Axes]:
-    """Draw the panels of one experiment with a bad minimum, and return their axes.
+) -> tuple[list[Axes], list[str]]:
+    """Draw the panels of one experiment with a bad minimum, and return their axes and titles.
 
     The first row has the optimisers at one step size (against iterations, and on the clock of SGD that keeps pace) and
     the tuned ones (against gradients); the second, if there are sweeps that count escapes, the share of escaped runs
@@ -249,8 +249,7 @@ def draw_nonmonotone(
         rows[1].legend(handles, labels, loc="outside right center", fontsize=5.8)
         axes += below
         names += [r"escapes, by step $\varepsilon d$", r"escapes, by matched step $\varepsilon' d$"]
-    plotting.panels(axes, names)
-    return axes
+    return axes, names
 
 
 def _with_equal_clocks(runs: Sequence[Run]) -> list[Run]:

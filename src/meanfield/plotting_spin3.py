@@ -115,7 +115,8 @@ def optimiser_curves(axis: Axes, runs: Sequence[xr.Dataset]) -> None:
         one = run.isel(case=0)
         spent = one["evaluation"].values
         later = spent > 0
-        style = {"color": _OKABE[n % len(_OKABE)], "linestyle": _LINES[(n + n // len(_OKABE)) % len(_LINES)]}
+        style = {**plotting.method_style(settings(run)["method"]), "linewidth": 1.1, "markersize": 2.6}
+        style["markevery"] = (n % 5 / 40, 0.18)
         if is_control(run):
             style = {
                 "color": "#000000", "linestyle": (0, (1, 1.5)), "linewidth": 0.9, "zorder": 3,

@@ -33,6 +33,7 @@ FAMILIES = {
     "isotropic_gaussians": "meanfield.families.networks",
     "spherical_3spin": "meanfield.families.spin3",
     "anisotropic_gaussians": "meanfield.families.networks",
+    "digits": "meanfield.families.digits",
 }
 
 

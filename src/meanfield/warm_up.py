@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from meanfield.analysis.modality import dip
 from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.sphere import Recurrence
@@ -16,6 +17,7 @@ from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
+from meanfield.problems.digits import DigitClassifier
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3
 
@@ -57,6 +59,8 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
     )
     solve_reduced(anisotropic, full, times, limit="finite", schedule=clock, atoms=10, relative_tolerance=1e-3)
     done.append("distributional dynamics")
+    _compile_digits(precisions)
+    done.append("digit classifiers")
     return done
 
 
@@ -79,6 +83,22 @@ def _compile_sphere() -> None:
         if isinstance(unit, GaussianUnits):
             for flow in FLOWS:
                 state.advance_flow(1, Recurrence(1e-3), flow_code(target, unit, flow))
+
+
+def _compile_digits(precisions: Iterable[str]) -> None:
+    for precision in sorted(set(precisions)):
+        inputs = np.ones((2, 3), precision)
+        problem = DigitClassifier(inputs, np.array([1.0, -1.0]), PiecewiseLinear((0.0,), (0.0,), right_slope=1.0))
+        weights = np.ones((16, 4), precision)
+        problem.outputs(weights, inputs)
+        for momentum in (SGD, Momentum(gamma=0.5)):
+            problem.block_state(weights, momentum).advance_arrays(
+                inputs, problem.labels, np.full(1, 1e-3), np.zeros(1, np.int64), np.zeros(1, precision)
+            )
+        for agents in (1, 2):
+            loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6, agents=agents)
+            InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
+    dip(np.arange(4.0))
 
 
 if __name__ == "__main__":

@@ -184,3 +184,15 @@ def test_figures_of_optimisers_draw_whatever_is_listed(data):
     figure = load("fig09_optimisers_nonmonotone_spin3", "workflow_scripts/figures").draw(data, {})
     assert len(figure.axes) == 3  # no sweeps, no escapes
     plt.close(figure)
+
+
+def test_the_effect_of_the_width_is_free_of_what_the_widths_share():
+    rng = np.random.default_rng(5)
+    widths = np.array([50.0, 100.0, 200.0, 400.0])
+    noise = rng.normal(size=(1, 6, 30))  # of the samples, common to all widths
+    risk = 1 + 0.1 * noise + 0.6 / widths[:, None, None] * (1 + 0.01 * rng.normal(size=(1, 6, 1)))
+    effective, effect, slope = load("analyse_widths").width_effects(widths, risk)
+    assert effective == pytest.approx([1 / (1 / 50 - 1 / 400), 1 / (1 / 100 - 1 / 400), 400])
+    assert effect.mean == pytest.approx(0.6 / effective, rel=0.02)
+    assert slope.mean == pytest.approx(-1, abs=1e-6)
+    assert slope.low <= slope.mean <= slope.high

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import xarray as xr
 
-from meanfield import io
+from meanfield import io, provenance
 from meanfield.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,9 +32,42 @@ def test_a_bad_overlay_is_one_line_and_no_success(tmp_path, capsys):
 
 def test_an_unknown_name_is_answered_with_the_known_ones(capsys):
     assert main(["run", "isotropic", "sdg"]) == 1
-    assert "known: sgd" in capsys.readouterr().err
+    assert "known: entropy_sgd, heavy_ball" in capsys.readouterr().err
     assert main(["run", "isotopic", "sgd"]) == 1
-    assert "known: isotropic, nonmonotone_far" in capsys.readouterr().err
+    assert "known: anisotropic, anisotropic_apart" in capsys.readouterr().err
+
+
+def test_a_tuned_run_needs_its_sweep_and_takes_its_best_candidate(tmp_path, capsys):
+    results = tmp_path.relative_to(tmp_path.anchor)
+    overlay = tmp_path / "mine.yaml"
+    # Relative to the project's folder, as the schema wants it.
+    folder = "../" * (len(ROOT.parts) - 1) + str(results)
+    overlay.write_text(f"pathvars: {{results: {folder}}}", encoding="utf-8")
+    command = ["run", "isotropic", "tuned_nesterov_control", "-o", str(tmp_path / "x.nc"), *TINY, str(overlay)]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "analysis/isotropic/tune_nesterov.nc: no such file, and the simulation is tuned by it; `snakemake" in error
+
+    parameters = {
+        "sweep": {
+            "settings": {"method": "nesterov"},
+            "candidates": [{"step_size": 2e-4, "hyperparameters": {"momentum": 0.75}}],
+        }
+    }
+    dataset = xr.Dataset({"best": io.variable("", 0, "best")})
+    dataset = provenance.stamp(dataset, title="t", summary="s", rule="r", parameters=parameters)
+    io.write_dataset(dataset, tmp_path / "analysis/isotropic/tune_nesterov.nc")
+    assert main(command) == 0
+    settings = io.parameters(io.read_dataset(tmp_path / "x.nc"))["settings"]
+    assert settings["method"] == "sgd"
+    assert settings["step_size"] == pytest.approx(8e-4, rel=1e-12)
+
+
+def test_the_pages_are_printed(capsys):
+    assert main(["methods"]) == 0
+    assert capsys.readouterr().out == (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    assert main(["parameters"]) == 0
+    assert capsys.readouterr().out.startswith("# Parameters")
 
 
 def test_another_folder_is_no_project(tmp_path, monkeypatch, capsys):

@@ -184,7 +184,7 @@ def test_tanh_keeps_what_is_not_a_number():
         assert np.isnan(slope).all()
 
 
-@pytest.mark.parametrize("code", ["block", "stream", "dynamics", "anisotropic", "plane", "spheres"])
+@pytest.mark.parametrize("code", ["block", "stream", "dynamics", "anisotropic", "plane", "spheres", "digits", "inner"])
 def test_kernels_give_the_same_numbers_without_compilation(code):
     # Another process, because numba looks at the switch when it is imported.
     script = Path(__file__).parent / "uncompiled_run.py"

@@ -4,8 +4,10 @@ import sys
 
 import numpy as np
 
+from meanfield.analysis.modality import dip
 from meanfield.kernels import landscape
 from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.momentum import Momentum
 from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.streams import standard_samples, stream_key
@@ -15,6 +17,7 @@ from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear, Smooth
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
+from meanfield.problems.digits import DigitClassifier
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 from meanfield.problems.plane import muller_brown
 from meanfield.problems.spin3 import GaussianUnits, Spin3
@@ -87,13 +90,47 @@ def spheres() -> list[np.ndarray]:
     return [state.units]
 
 
+def digits() -> list[np.ndarray]:
+    """Return outputs of a classifier with each kind of activation, a short noisy run, and a dip."""
+    generator = np.random.default_rng(2)
+    inputs, weights = generator.normal(size=(9, 5)), generator.normal(size=(18, 6))
+    found = []
+    for activation in (Smooth("tanh"), Smooth("logistic"), PiecewiseLinear((0.0,), (0.0,), right_slope=1.0)):
+        problem = DigitClassifier(inputs, np.sign(inputs[:, 0]), activation)
+        run = InnerLoopRun(
+            problem, weights, InnerLoop(np.array([0.0, 1.0]), temperature=0.1), (0, "plain", 0),
+            stream_key(0, "plain", 4),
+        )  # fmt: skip
+        run.advance(0.01)
+        found += [problem.outputs(weights, inputs), run.point]
+    return [*found, np.array(dip(generator.normal(size=60)))]
+
+
+def inner() -> list[np.ndarray]:
+    """Return the weights after iterations with an inner loop, of one agent and of two, on both problems."""
+    ends = []
+    names = (0, "plain", 4)
+    for problem, law, agents in [
+        (IsotropicGaussians(5, 0.5, PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))), RadialLaw("gaussian", 0.8), 1),
+        (AnisotropicGaussians(5, 2, 0.5, Smooth("tanh")), TwoLayerLaw(0.8), 2),
+    ]:
+        loop = InnerLoop(np.array([0.2, 0.3, 0.5]), scope=0.1, agents=agents, temperature=1e-3, carried=agents > 1)
+        run = InnerLoopRun(problem, law.sample(12, 5, *names), loop, names, stream_key(*names))
+        for _ in range(3):
+            run.advance(1e-2)
+        ends.append(run.point)
+    return ends
+
+
 RUNS = {
+    "digits": digits,
     "block": block,
     "stream": stream,
     "dynamics": dynamics,
     "anisotropic": anisotropic,
     "plane": plane,
     "spheres": spheres,
+    "inner": inner,
 }
 
 if __name__ == "__main__":

@@ -86,6 +86,21 @@ def _widths(axis: Axes, study: xr.Dataset, settings: dict[str, dict]) -> None:
         label=f"between the runs: {_slope(study, 'fluctuation_')}",
     )  # fmt: skip
     _fitted(axis, width, study["fluctuation"].values, float(study["fluctuation_slope"]), "#7F7F7F")
+    effect = study["effect_mean"].values
+    error = [effect - np.maximum(study["effect_low"].values, 0.2 * effect), study["effect_high"].values - effect]
+    axis.errorbar(
+        study["narrower"], effect, yerr=np.nan_to_num(error), fmt="o", color=plotting.COLOURS["sgd"], capsize=1.5,
+        markersize=3.2, linewidth=0.8,
+        label=rf"to $N = {width[-1]:g}$ on the same samples: {_slope(study, 'effect_')}",
+    )  # fmt: skip
+    # The fit is in the effective width 1 / (1/N - 1/N_max), to which the points are mapped back.
+    line = np.geomspace(width[0], width[-2], 50)
+    effective = study["effective_width"].values
+    level = np.exp(np.log(effect).mean() - float(study["effect_slope"]) * np.log(effective).mean())
+    axis.plot(
+        line, level * (1 / (1 / line - 1 / width[-1])) ** float(study["effect_slope"]), "--",
+        color=plotting.COLOURS["sgd"], linewidth=0.8,
+    )  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xticks(width, [f"{n:g}" for n in width])

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 LINES = ("-", (0, (4, 1)), ":", "-.", (0, (3, 1, 1, 1, 1, 1)))
 
 
-def _value(name: str, value) -> str:
+def _value(name: str, value, named: bool) -> str:
     text = plotting.power(float(value)) if isinstance(value, int | float) else str(value)
-    return f"{name.replace('_', ' ')} {text}"
+    return f"{name.replace('_', ' ')} {text}" if named else text
 
 
 def _tuning_curve(axis: Axes, sweep: xr.Dataset) -> None:
@@ -45,7 +45,7 @@ def _tuning_curve(axis: Axes, sweep: xr.Dataset) -> None:
         axis.errorbar(
             one["step_size"], mean, yerr=error, color=colour, linestyle=LINES[n % len(LINES)], linewidth=0.9,
             marker=plotting.MARKERS[n % len(plotting.MARKERS)], markersize=2.4, elinewidth=0.5, capsize=1.0,
-            label=", ".join(_value(*pair) for pair in values) or None,
+            label=", ".join(_value(*pair, named=n == 0 or len(varied) > 1) for pair in values) or None,
         )  # fmt: skip
         lost = one["diverged"].values > 0
         axis.plot(
@@ -63,8 +63,8 @@ def _tuning_curve(axis: Axes, sweep: xr.Dataset) -> None:
     plotting.short_log(axis.xaxis)
     if varied:
         legend = axis.legend(
-            fontsize=4.8, loc="upper left", ncols=3, handlelength=2.0, columnspacing=0.8, handletextpad=0.4,
-            borderaxespad=0.0,
+            fontsize=4.8, loc="upper left", ncols=3 if len(varied) < 2 else 1, handlelength=2.0, columnspacing=0.8,
+            handletextpad=0.4, borderaxespad=0.0,
         )  # fmt: skip
         legend.set_in_layout(False)
 

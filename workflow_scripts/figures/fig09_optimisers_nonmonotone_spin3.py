@@ -1,6 +1,5 @@
 """Figure fig09_optimisers_nonmonotone_spin3: all optimisers where there is a bad minimum, and which of them escape."""
 
-import string
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -16,27 +15,24 @@ if TYPE_CHECKING:
 
 
 def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
-    """Return the figure: a block of panels for each experiment, those on the 3-spin below those on networks."""
-    spins = {name: dataset for name, dataset in data.items() if "loss_mean" in dataset}
-    others = {name: dataset for name, dataset in data.items() if name not in spins}
-    names, models = optimisers.experiments(others), optimisers.experiments(spins)
-    heights = [5.4] * len(names) + [3.6] * len(models)
-    figure = plt.figure(figsize=plotting.size(sum(heights) or 1.0, columns=2))
-    if not heights:
-        return figure
-    places = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).flat
-    drawn = 0
-    for name in names:
-        drawn += len(optimisers.draw_nonmonotone(next(places), others, titles, name))
-    for name in models:
-        runs: dict[bool, list[xr.Dataset]] = {True: [], False: []}
-        for key, dataset in spins.items():
-            if key.split("/")[0] == name:
-                runs[plotting_spin3.settings(dataset)["gradient"] == "samples"].append(dataset)
-        axes = plotting_spin3.draw_spin3(next(places), runs[False], runs[True])
-        for axis, title in zip(axes, ("3-spin, full gradient", "3-spin, fresh samples"), strict=True):
-            axis.set_title(rf"$\bf{{{string.ascii_lowercase[drawn]}}}$  {title}")
-            drawn += 1
+    """Return the figure: a block of panels for each experiment on Gaussians, and one for the 3-spin model."""
+    runs = [dataset for dataset in data.values() if plotting.kind(dataset) == "simulation"]
+    spins = [run for run in runs if plotting.parameters(run).get("problem", {}).get("kind") == "spherical_3spin"]
+    ids = {id(run) for run in spins}
+    names = optimisers.experiments({name: dataset for name, dataset in data.items() if id(dataset) not in ids})
+    heights = [5.4] * len(names) + [2.9] * bool(spins) or [1.0]
+    figure = plt.figure(figsize=plotting.size(sum(heights), columns=2))
+    places = list(figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).flat)
+    axes, heads = [], []
+    for place, name in zip(places, names, strict=False):
+        more, titled = optimisers.draw_nonmonotone(place, data, titles, name)
+        axes, heads = axes + more, heads + titled
+    if spins:
+        stochastic = [run for run in spins if plotting_spin3.settings(run)["gradient"] == "samples"]
+        full = [run for run in spins if plotting_spin3.settings(run)["gradient"] != "samples"]
+        axes += plotting_spin3.draw_spin3(places[-1], full, stochastic)
+        heads += ["3-spin, full gradient", "3-spin, stochastic gradient"]
+    plotting.panels(axes, heads)
     return figure
 
 

@@ -101,7 +101,7 @@ def _tanh_single(p, value, slope, amplitude, gain, shift, offset):
 @nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _logistic(p, value, slope, amplitude, gain, shift, offset):
     for i in range(p.size):
-        z = min(max(gain * (p[i] - shift), -700.0), 700.0)
+        z = min(max(np.float64(gain * (p[i] - shift)), -700.0), 700.0)
         v = 1.0 / (2.0 + expm1(-z))
         value[i] = offset + amplitude * v
         slope[i] = amplitude * gain * (v * (1.0 - v))

@@ -555,7 +555,7 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
     p, q, c, gram, _g, _h, e, bits, moved, _value, _slope, scratch = work
     moves, kicks, carried, kept = responses
     key, scales, schedule, z, sign = stream
-    inputs, index, targets, step_sizes = dataset
+    inputs, index, targets, step_sizes, increments = dataset
     streaming = scales.shape[1] > 0
     carried[0], kept[0] = 0, 1
     if single:
@@ -599,6 +599,8 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
             break
         _predict(x, 0, block, columns, coordinates, panels, block, gram, 0, block, scratch[0])
         _sweep(count, y, steps, (neurons, chunk, block), network, work, outputs, responses, scheme)
+        if increments.size > 0:
+            increments[k : k + count] = e[:count]
         _scale_rows(x, e, moves[count], count, block, columns, scaled)
         if not single:
             _scale_rows(x, e, kicks[count], count, block, columns, scaled_kicks)
@@ -755,11 +757,11 @@ class BlockState:
         table = np.empty((2, self.dimension), self.dtype)
         table[0], table[1] = scales
         stream = (key, table, (float(step_size), float(coefficient), float(exponent)), *self._buffer)
-        nothing = (self._zeros(0, 0), np.zeros(0, np.int64), self._zeros(0), self._zeros(0))
+        nothing = (self._zeros(0, 0), np.zeros(0, np.int64), self._zeros(0), self._zeros(0), self._zeros(0))
         self._run(first, last, stream, nothing)
 
-    def advance_arrays(self, inputs, targets, step_sizes, index=None) -> None:
-        """Run one iteration per sample of a data set.
+    def advance_arrays(self, inputs, targets, step_sizes, index=None, increments=None) -> None:
+        r"""Run one iteration per sample of a data set.
 
         Parameters
         ----------
@@ -771,6 +773,9 @@ class BlockState:
             Step size s of each iteration [1].
         index : array of int, shape (iteration,), optional
             Which sample each iteration takes; one after the other if not given.
+        increments : array, shape (iteration,), optional, modified
+            Takes :math:`2 s_k (y_k - \hat y_k)`, the error of each iteration's prediction before its step [1]; of the
+            weights' type.
 
         Raises
         ------
@@ -786,11 +791,17 @@ class BlockState:
         if index.size and (index.min() < 0 or index.max() >= targets.size):
             msg = f"an index points outside the {targets.size} samples: {index.min()} to {index.max()}"
             raise ValueError(msg)
+        if increments is None:
+            increments = self._zeros(0)
+        elif increments.shape != index.shape or increments.dtype != self.dtype:
+            msg = f"increments must be {self.dtype} of shape {index.shape}, not {increments.dtype} {increments.shape}"
+            raise ValueError(msg)
         dataset = (
             np.ascontiguousarray(inputs, self.dtype),
             np.ascontiguousarray(index, np.int64),
             np.ascontiguousarray(targets, self.dtype),
             np.ascontiguousarray(step_sizes, self.dtype),
+            increments,
         )
         stream = (np.zeros(2, np.uint32), self._zeros(2, 0), (0.0, 0.0, 0.0), *self._buffer)
         self._run(0, index.size, stream, dataset)

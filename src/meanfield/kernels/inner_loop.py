@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from meanfield.kernels.activate import PIECEWISE_LINEAR, activate_smooth
 from meanfield.kernels.streams import fill_block
 
-_TILE = 128  # neurons whose noise is drawn at once
+_TILE = 128  # neurons whose noise is drawn at once, at most
 _LOOK_AHEAD = 256  # samples drawn at once
 
 
@@ -153,10 +153,12 @@ def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, act
     z, value, slope, jitter = work[0], work[1], work[2], work[3]
     rows, neurons = y.shape
     keep = 1 - pull - decay
-    sign = np.empty(_TILE, noise.dtype)
+    width = noise.shape[1]
+    sign = np.empty(width, noise.dtype)
     for m in range(samples.shape[0]):
         x, weight = samples[m], averaging[m]
-        _predict(y[extra // 2 :], x[extra // 2 :], z)  # the bias is a weight of the input one
+        first = min(extra, 1)
+        _predict(y[first:], x[first:], z)  # the bias is a weight of the input one
         if kind == PIECEWISE_LINEAR:
             _piecewise_linear(z, value, slope, knots, slopes, intercepts)
         else:
@@ -168,7 +170,7 @@ def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, act
         for i in range(neurons):
             slope[i] *= factor * y[0, i] if extra else factor
             value[i] *= factor
-        tile = _TILE if amplitude > 0 else neurons
+        tile = width if amplitude > 0 else neurons
         for start in range(0, neurons, tile):
             stop = min(start + tile, neurons)
             if amplitude > 0:
@@ -182,7 +184,7 @@ def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, act
                 else:
                     _free_row(row, push[start:stop], along, keep)
                 if amplitude > 0:
-                    jitter[:_TILE] = noise[c]
+                    jitter[:] = noise[c]
                     _add_row(row, jitter[: stop - start], amplitude)
                 if weight > 0:
                     _add_row(mean[c, start:stop], row, weight)
@@ -195,7 +197,7 @@ class InnerLoopRun:
     ----------
     problem
         A network's problem: `samples`, `activation`, and `extra_columns`, how many columns of its weights come before
-        the input weights: none, or the output weight and the bias.
+        the input weights: none, the output weight, or the output weight and the bias.
     weights : array, shape (neuron, weight)
         Initial weights of every agent [1]; their dtype is that of all arithmetic. Not modified.
     loop : InnerLoop
@@ -212,8 +214,9 @@ class InnerLoopRun:
         self._x = np.repeat(np.ascontiguousarray(weights.T)[None], loop.agents, axis=0)
         self._y = self._x.copy()
         self._mean = np.empty_like(self._x[0])
-        self._noise = np.zeros((-(-weights.shape[1] // 4) * 4, _TILE), np.float32)
-        self._work = (*np.zeros((3, len(weights)), weights.dtype), np.zeros(_TILE, weights.dtype))
+        tile = min(_TILE, len(weights))
+        self._noise = np.zeros((-(-weights.shape[1] // 4) * 4, tile), np.float32)
+        self._work = (*np.zeros((3, len(weights)), weights.dtype), np.zeros(tile, weights.dtype))
         kind, *tables = problem.activation.kernel_code()
         self._activation = (kind, *(np.ascontiguousarray(table, weights.dtype) for table in tables))
         self._iteration = 0

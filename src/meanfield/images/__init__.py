@@ -1,0 +1,1 @@
+"""Pictures of handwritten digits: where they come from and how their files are read. No numerics of networks."""
