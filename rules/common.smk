@@ -73,7 +73,9 @@ def precisions():
     parts = (
         block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths")
     )
-    return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
+    # In another family `widths` is a list of names.
+    blocks = (part for part in parts if isinstance(part, dict))
+    return sorted({settings.get("precision", "float64") for part in blocks for settings in part.values()})
 
 
 def simulation_chunks(wildcards):
