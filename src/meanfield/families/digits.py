@@ -42,7 +42,9 @@ def _width_problems(key: str, experiment: dict) -> list[str]:
         return found
     sizes = [known[name]["neurons"] for name in compared]
     if any(b <= a for a, b in itertools.pairwise(sizes)):
-        return [f"{key}.compared_widths: simulations of {words.show(sizes)} neurons found; widths must increase strictly"]
+        return [
+            f"{key}.compared_widths: simulations of {words.show(sizes)} neurons found; widths must increase strictly"
+        ]
     return []
 
 
