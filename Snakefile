@@ -33,8 +33,8 @@ wildcard_constraints:
     experiment=one_of(config["experiments"]),
     simulation=one_of(names_under("simulate")),
     limit=one_of(names_under("solve")),
-    sweep=one_of(names_under("sweeps")),
-    study=one_of(names_under("widths")),
+    sweep=one_of(names_under("sweeps", NETWORKS)),
+    study=one_of(names_under("widths", NETWORKS)),
     figure=one_of(config["figures"]),
     chunk=r"\d+",
 
@@ -45,6 +45,9 @@ include: "rules/solve.smk"
 include: "rules/analyse.smk"
 include: "rules/spin3.smk"
 include: "rules/digits.smk"
+include: "rules/plane.smk"
+include: "rules/sampling.smk"
+include: "rules/multiscale.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

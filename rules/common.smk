@@ -9,7 +9,7 @@ from meanfield import config as configuration
 from meanfield import caches, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import digits, networks, spin3
+from meanfield.families import digits, multiscale, networks, plane, sampling, spin3
 from meanfield.families.common import chunks
 from meanfield.images import sources
 
@@ -50,13 +50,17 @@ def one_of(names):
     return "|".join(sorted(names)) or "none"
 
 
-def names_under(part):
-    """Return the names of all simulations or of all limit equations."""
-    return {name for block in config["experiments"].values() for name in block.get(part, {})}
+def names_under(part, experiments=None):
+    """Return the names of all entries of a part, such as the simulations, of all experiments or of some."""
+    chosen = config["experiments"] if experiments is None else experiments
+    return {entry for name in chosen for entry in config["experiments"][name].get(part, {})}
 
 
 NETWORKS = experiments_of(networks)
 DIGITS = experiments_of(digits)
+PLANES = experiments_of(plane)
+SAMPLINGS = experiments_of(sampling)
+MULTISCALES = experiments_of(multiscale)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 SPIN3 = experiments_of(spin3)
@@ -70,9 +74,10 @@ def code(script, modules=()):
 
 def precisions():
     """Return the precisions that simulations, sweeps and width studies use."""
-    parts = (
-        block.get(part, {}) for block in config["experiments"].values() for part in ("simulate", "sweeps", "widths")
-    )
+    parts = [
+        *(block.get("simulate", {}) for block in config["experiments"].values()),
+        *(config["experiments"][name].get(part, {}) for name in NETWORKS for part in ("sweeps", "widths")),
+    ]
     return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
 
 
@@ -258,6 +263,41 @@ def digit_widths(wildcards):
         experiment=wildcards.experiment,
         simulation=digit_width_names(wildcards),
     )
+
+
+def plane_parameters(job):
+    """Return the input function of what decides the numbers of one kind of job on the plane."""
+    function = getattr(plane, f"{job}_parameters")
+
+    def parameters(wildcards):
+        names = [wildcards.experiment, *([wildcards.simulation] if job == "simulation" else [])]
+        return function(config, *names)
+
+    return parameters
+
+
+def plane_labels(part):
+    """Return the input function of the labels of the runs that a comparison takes, by their names and in order."""
+    return lambda wildcards: plane.labels(config, wildcards.experiment, part)
+
+
+def plane_runs(part):
+    """Return the input function of the runs that a comparison takes."""
+    return lambda wildcards: collect(
+        "<results>/simulations/{experiment}/{simulation}.nc",
+        experiment=wildcards.experiment,
+        simulation=list(plane.labels(config, wildcards.experiment, part)),
+    )
+
+
+def plane_code(script, part=None):
+    """Return the input function of the digest of a script and of the methods of its runs."""
+
+    def digest(wildcards):
+        names = list(plane.labels(config, wildcards.experiment, part)) if part else [wildcards.simulation]
+        return code(script, plane.job_modules(config, wildcards.experiment, names))
+
+    return digest
 
 
 def figure_data(wildcards):

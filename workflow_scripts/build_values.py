@@ -17,26 +17,35 @@ if TYPE_CHECKING:
 # Axes that name things; a variable on these alone is a small table and is kept whole.
 NAMES = (
     "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "pair", "candidate", "case",
-    "slope_factor", "gap", "width", "step", "reference", "level", "digit",
+    "slope_factor", "gap", "width", "step", "reference", "level", "digit", "run", "other", "destination", "smoothing",
+    "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor", "target",
+    "flow", "scheme", "moved", "condition", "map", "scale", "macro_step", "micro_step", "averaging", "relaxation",
+    "length", "estimator",
 )  # fmt: skip
 # Axes whose names are kept too.
 _NAMED = ("pair",)
+# Axes whose entries are read by name.
+_KEYS = ("limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved")
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:
-    """Return the scalars and small tables of an analysed dataset, limits by name."""
+    """Return the scalars and small tables of an analysed dataset, limits, runs and the like by name."""
     found: dict[str, Any] = {}
     for name, variable in dataset.variables.items():
         kinds = "fiuUO" if set(variable.dims) & set(_NAMED) else "fiu"
         if variable.dtype.kind not in kinds or not set(variable.dims) <= set(NAMES):
             continue
-        if "limit" in variable.dims:
-            found[name] = {
-                str(limit): _value(dataset[name].sel(limit=limit).values) for limit in dataset["limit"].values
-            }
-        else:
-            found[name] = _value(variable.values)
+        array = dataset[name]
+        found[name] = _table(array.transpose("limit", ...) if "limit" in array.dims else array)
     return found
+
+
+def _table(array: xr.DataArray) -> Any:
+    if not set(array.dims) & set(_KEYS):
+        return _value(array.values)
+    first = array.dims[0]
+    parts = [_table(array.isel({first: n})) for n in range(array.sizes[first])]
+    return dict(zip(map(str, array[first].values), parts, strict=True)) if first in _KEYS else parts
 
 
 def _value(values: np.ndarray) -> Any:

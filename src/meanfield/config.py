@@ -228,6 +228,8 @@ def _parameters(block: dict | bool, root: dict, key: str):
     for part in block.get("allOf", []):  # the families of experiments
         family = part["then"]["$ref"].rsplit("_", 1)[-1]
         yield from _properties(root["$defs"][f"experiment_{family}"], root, f"{key} ({family})")
+    if isinstance(block.get("items"), dict) and not _is_leaf(block["items"], root):
+        yield from _parameters(block["items"], root, f"{key}.<number>")
     if isinstance(block.get("additionalProperties"), dict):
         yield from _parameters(block["additionalProperties"], root, f"{key}.<name>")
 
@@ -237,6 +239,12 @@ def _properties(block: dict, root: dict, key: str):
         for name, inner in part.get("properties", {}).items():
             if inner is not True:
                 yield from _parameters(inner, root, f"{key}.{name}" if key else name)
+
+
+def _is_leaf(block: dict, root: dict) -> bool:
+    if "$ref" in block:
+        block = root["$defs"][block["$ref"].rsplit("/", 1)[-1]]
+    return "properties" not in block
 
 
 def _bounds(block: dict) -> str:

@@ -21,6 +21,13 @@ METHODS = {
     "mf_homsgld": "meanfield.methods.mf_homsgld",
 }
 
+# On the plane also those that need no compiled run on networks, or couple the agents of an ensemble.
+PLANE_METHODS = {
+    **METHODS,
+    "nesterov_rational": "meanfield.methods.nesterov_rational",
+    "affine_langevin": "meanfield.methods.affine_langevin",
+}
+
 # Each entry is a function of (potentials or problem, law, times, *, schedule, …the numbers of its configuration block).
 SOLVERS = {
     "characteristics": "meanfield.limits.characteristics:solve_characteristics",
@@ -32,6 +39,11 @@ SOLVERS = {
 FAMILIES = {
     "isotropic_gaussians": "meanfield.families.networks",
     "spherical_3spin": "meanfield.families.spin3",
+    "muller_brown": "meanfield.families.plane",
+    "narrow_well": "meanfield.families.plane",
+    "plane_terms": "meanfield.families.plane",
+    "sampling_flows": "meanfield.families.sampling",
+    "fast_slow": "meanfield.families.multiscale",
     "anisotropic_gaussians": "meanfield.families.networks",
     "digits": "meanfield.families.digits",
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from meanfield.analysis.modality import dip
+from meanfield.kernels import landscape
 from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.sphere import Recurrence
@@ -19,6 +20,7 @@ from meanfield.problems.activations import PiecewiseLinear
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.digits import DigitClassifier
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
+from meanfield.problems.plane import muller_brown
 from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3
 
 _NAMES = (0, "warm-up", 0)
@@ -61,6 +63,8 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
     done.append("distributional dynamics")
     _compile_digits(precisions)
     done.append("digit classifiers")
+    _compile_plane()
+    done.append("trajectories on the plane")
     return done
 
 
@@ -73,6 +77,14 @@ def _run_optimisers(problem, weights: np.ndarray) -> None:
     for agents in (1, 2):
         loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6, agents=agents)
         InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
+
+
+def _compile_plane() -> None:
+    starts, key, terms = np.zeros((4, 2)), stream_key(*_NAMES), muller_brown().terms
+    landscape.descend([landscape.Stage(terms, 1, 1e-4, noise=1.0)], starts, key=key)
+    homogenised = landscape.HomogenisedStage(terms, 1, 1.0, 0.1, 0.0, 1e-4, 0.1)
+    landscape.homogenised([homogenised], starts[None], burn_in=0, average=1, key=key)
+    landscape.affine_invariant_langevin([landscape.EnsembleStage(terms, 1, 1e-4, 1.0)], starts[None], key=key)
 
 
 def _compile_sphere() -> None:

@@ -12,7 +12,17 @@ from pypdf import PdfReader
 
 from meanfield import provenance
 
-FIGURES = ["fig01_two_layer_network", "fig02_isotropic_sgd", "fig03_isotropic_dd", "fig05_failure_isotropic"]
+FIGURES = [
+    "fig01_two_layer_network",
+    "fig02_isotropic_sgd",
+    "fig03_isotropic_dd",
+    "fig05_failure_isotropic",
+    "fig11_muller_brown_minima",
+    "fig12_muller_brown_trajectories",
+    "ext_smoothing",
+    "ext_sampling_flows",
+    "ext_multiscale",
+]
 
 
 def digests(folder, endings):

@@ -8,12 +8,12 @@ import numpy as np
 from meanfield import registry, words
 
 
-def method_problems(key: str, settings: dict) -> list[str]:
-    """Return one line per problem with the method and the hyper-parameters of an entry."""
+def method_problems(key: str, settings: dict, table: dict[str, str] = registry.METHODS) -> list[str]:
+    """Return one line per problem with the method and the hyper-parameters of an entry; methods are of a table."""
     method = settings["method"]
-    if method not in registry.METHODS:
-        return [words.unknown(f"{key}.method", method, registry.METHODS)]
-    kind = registry.load(registry.METHODS, method).Hyperparameters
+    if method not in table:
+        return [words.unknown(f"{key}.method", method, table)]
+    kind = registry.load(table, method).Hyperparameters
     allowed = {f.name for f in dataclasses.fields(kind)}
     needed = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     given = set(settings["hyperparameters"])

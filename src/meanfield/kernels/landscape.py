@@ -196,7 +196,7 @@ class Rule:
         One of the above.
     momentum : float or str
         mu, or ``"k/(k+3)"`` with k the iterations since the last restart, or ``"theta"``, the sequence of
-        O'Donoghue & Candès (2015), Algorithm 1 with q = 0.
+        O'Donoghue & Candès (2015), Algorithm 1.
     second_step : float
         eta_2 [1], only with ``"nesterov"``.
     restart : str or None
@@ -204,6 +204,8 @@ class Rule:
         (O'Donoghue & Candès 2015, Section 3.2). A restart sets u = w and k = 0.
     step_back : bool
         On a restart also undo the step, as their code does.
+    inverse_condition : float
+        q of the sequence ``"theta"`` [1]; 0 is the standard one.
 
     """
 
@@ -212,6 +214,7 @@ class Rule:
     second_step: float = 0.0
     restart: str | None = None
     step_back: bool = False
+    inverse_condition: float = 0.0
 
     def code(self) -> tuple:
         """Return the rule as the kernel takes it."""
@@ -225,11 +228,17 @@ class Rule:
             if self.momentum not in named:
                 msg = f"momentum must be a number or one of {list(named)}, not {self.momentum!r}"
                 raise ValueError(msg)
-            growth, value = named[self.momentum], 0.0
+            growth, value = (
+                named[self.momentum],
+                float(self.inverse_condition),
+            )  # the kernel keeps q in momentum's place
         else:
             growth, value = CONSTANT, float(self.momentum)
         if (self.restart or self.second_step or growth != CONSTANT) and self.method != "nesterov":
             msg = f"restarts, second steps and growing momentum belong to the method 'nesterov', not {self.method!r}"
+            raise ValueError(msg)
+        if self.inverse_condition and growth != THETA:
+            msg = "an inverse condition number belongs to the sequence 'theta'"
             raise ValueError(msg)
         if value and self.method == "descent":
             msg = "gradient descent has no momentum: choose 'heavy ball' or 'nesterov'"

@@ -481,11 +481,13 @@ def _descend_plainly(x, y, terms, gx, gy, step_size, count, space):
 def _extrapolate(state, gx, gy, value, active, step_size, second, momentum, growth, restart, step_back):
     # One step of Nesterov or MaSS from the query point (u, v); gradient descent is the momentum zero.
     x, y, u, v, age, theta, height, _, _ = state
+    inverse_condition = momentum if growth == THETA else 0.0
     for i in range(LANES):
         wx = u[i] - step_size * gx[i]
         wy = v[i] - step_size * gy[i]
         dx, dy = wx - x[i], wy - y[i]
-        ahead = 0.5 * theta[i] * (np.sqrt(theta[i] * theta[i] + 4) - theta[i])
+        b = theta[i] * theta[i] - inverse_condition
+        ahead = 0.5 * (np.sqrt(b * b + 4 * theta[i] * theta[i]) - b)
         if growth == CONSTANT:
             m = momentum
         elif growth == RATIONAL:
@@ -496,7 +498,7 @@ def _extrapolate(state, gx, gy, value, active, step_size, second, momentum, grow
         if restart == GRADIENT:
             again = gx[i] * dx + gy[i] * dy > 0
         elif restart == FUNCTION:
-            again = value[i] > height[i] and age[i] > 0
+            again = value[i] > height[i]
         back = again and step_back
         wx = x[i] if back else wx
         wy = y[i] if back else wy
@@ -552,7 +554,10 @@ def descend_block(start, numbers, stages, rule, stop, key, every, out, work):
         _copy(x, px)
         _copy(y, py)
         if restart == FUNCTION:
-            _set(height, np.inf)
+            if sources[s] == PLAIN:
+                _value(x, y, table, height)
+            else:
+                _smoothed(x, y, rows[17], rows[18], height, stage, averaging, noise, done, clip, scratch)
         idle = False
         plain = sources[s] == PLAIN and method == DESCENT and sigma == 0 and clip == 0 and not watch
         k = -1

@@ -56,6 +56,7 @@ def descend(
     second_step: float = 0.0,
     restart: str | None = None,
     step_back: bool = False,
+    inverse_condition: float = 0.0,
     gradient_tolerance: float = 0.0,
     step_tolerance: float = 0.0,
     domain: tuple[float, float, float, float] = (-np.inf, np.inf, -np.inf, np.inf),
@@ -70,7 +71,7 @@ def descend(
         One after the other.
     starts : array, shape (trajectory, 2)
         Initial points [1].
-    method, momentum, second_step, restart, step_back
+    method, momentum, second_step, restart, step_back, inverse_condition
         As in `meanfield.kernels.landscape.Rule`.
     gradient_tolerance, step_tolerance, domain, clip
         As in `meanfield.kernels.landscape.descend`.
@@ -98,7 +99,8 @@ def descend(
     for stage in stages:
         outcome[outcome == 1] = 0
         previous, u = w.copy(), w.copy()
-        age, theta, height = np.zeros(len(w)), np.ones(len(w)), np.full(len(w), np.inf)
+        age, theta = np.zeros(len(w)), np.ones(len(w))
+        height = stage.value(w) if restart == "function" else np.full(len(w), np.inf)
         for _ in range(stage.steps):
             g = clipped(stage.gradient(u if method == "nesterov" else w, now), clip)
             outcome[(outcome == 0) & (np.linalg.norm(g, axis=1) < gradient_tolerance)] = 1
@@ -113,7 +115,8 @@ def descend(
             else:
                 new = u - stage.step_size * g
                 moved = new - w
-                theta_next = 0.5 * theta * (np.sqrt(theta**2 + 4) - theta)
+                b = theta**2 - inverse_condition
+                theta_next = 0.5 * (np.sqrt(b**2 + 4 * theta**2) - b)
                 if momentum == "k/(k+3)":
                     mu = age / (age + 3)
                 elif momentum == "theta":
@@ -125,7 +128,7 @@ def descend(
                     again = (g * moved).sum(axis=1) > 0
                 elif restart == "function":
                     reached = stage.value(new)
-                    again = (reached > height) & (age > 0)
+                    again = reached > height
                     keep = (again & step_back) | ~live
                     height = np.where(keep, height, reached)
                 new = np.where((again & step_back)[:, None], w, new)

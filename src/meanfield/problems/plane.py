@@ -155,6 +155,18 @@ def narrow_well(depth: float = 240.0, centre: tuple[float, float] = (0.5, 1.0), 
     return muller_brown() + PlanePotential(np.array([[-depth, curvature, 0.0, curvature, *centre]]))
 
 
+def potential_from(problem: dict) -> PlanePotential:
+    """Return the potential that a configuration's block names by its kind: the rest of the block are its numbers."""
+    if problem["kind"] == "muller_brown":
+        return muller_brown()
+    if problem["kind"] == "narrow_well":
+        return narrow_well(problem["depth"], tuple(problem["centre"]), problem["width"])
+    if problem["kind"] == "plane_terms":
+        return PlanePotential(np.array(problem["terms"], np.float64))
+    msg = f"{problem['kind']!r} is no kind of potential on the plane"
+    raise ValueError(msg)
+
+
 def critical_points(
     potential: PlanePotential, guesses: ArrayLike, *, tolerance: float = 1e-12, iterations: int = 50
 ) -> Floats:

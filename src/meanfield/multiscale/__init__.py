@@ -1,0 +1,1 @@
+"""Multiscale integrators of stochastic differential equations."""

@@ -1,0 +1,1 @@
+"""Gradient flows of measures that sample from a law."""

@@ -1,0 +1,190 @@
+"""Rule solve_multiscale: errors and costs of the multiscale method, and its estimator on the plane."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from meanfield import io
+from meanfield.analysis.counts import wilson
+from meanfield.analysis.intervals import mean_interval
+from meanfield.analysis.surfaces import MINIMUM, find_critical_points
+from meanfield.kernels.landscape import InnerLangevin, Stage, descend
+from meanfield.kernels.streams import INITIAL_WEIGHTS, INJECTED_NOISE, seed_sequence, stream_key
+from meanfield.logs import logged_to, logger
+from meanfield.multiscale import fast_slow
+from meanfield.plane_runs import Conditions, run
+from meanfield.problems.plane import assign_to_minima, muller_brown
+from meanfield.problems.smoothing import EntropyGrid
+from meanfield.provenance import stamp
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+class _Streams:
+    # A generator per study, so that none depends on what others draw.
+    def __init__(self, seed: int, experiment: str):
+        self._names, self._next = (seed, experiment), 0
+
+    def __call__(self) -> np.random.Generator:
+        self._next += 1
+        return np.random.default_rng(seed_sequence(*self._names, self._next, INJECTED_NOISE))
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
+    return tuple(float(part) for part in mean_interval(values, level))
+
+
+def study(experiment: str, seed: int, settings: dict) -> xr.Dataset:
+    """Return errors against every parameter of the method, costs, and the estimator on the plane."""
+    s, streams, level = settings, _Streams(seed, experiment), settings["level"]
+    start, fast_start, horizon, count = s["start"], s["fast_start"], s["horizon"], s["replicates"]
+    base = s["estimator"]
+
+    logger.info("direct solutions")
+    direct = [
+        fast_slow.direct(
+            start, fast_start, scale, horizon=horizon, micro_step=s["direct_micro_step"], records=s["records"],
+            replicates=count, generator=streams(),
+        )
+        for scale in s["scales"]
+    ]  # fmt: skip
+    direct_errors = [_interval(fast_slow.largest_error(paths, start)[1], level) for paths in direct]
+
+    logger.info("multiscale solutions")
+    errors, costs = [], []
+    for estimator in s["estimators"]:
+        paths = [
+            fast_slow.multiscale(
+                start, fast_start, horizon=horizon, macro_step=h, estimator=fast_slow.Estimator(**estimator),
+                replicates=count, generator=streams(),
+            )
+            for h in s["macro_steps"]
+        ]  # fmt: skip
+        errors.append([_interval(fast_slow.largest_error(path, start)[1], level) for path in paths])
+        costs.append([path.micro_steps for path in paths])
+    exact = [
+        fast_slow.largest_error(fast_slow.euler_of_the_limit(start, horizon=horizon, macro_step=h), start)[0]
+        for h in s["macro_steps"]
+    ]
+
+    logger.info("mean forces")
+    bias, bias_exact = [], []
+    for step in s["micro_steps"]:
+        force = _forces(start, start, {**base, "micro_step": step}, s["force_replicates"], streams())
+        bias.append(_interval(force - fast_slow.averaged_force(start, 0.0), level))
+        bias_exact.append(fast_slow.micro_bias(start, step))
+    spread = [
+        _forces(start, start, {**base, "averaging": length}, s["force_replicates"], streams()).std(ddof=1)
+        for length in s["averagings"]
+    ]
+    settled = fast_slow.averaged_force(start, 0.0) + fast_slow.micro_bias(start, base["micro_step"])
+    relaxation = []
+    for length in s["relaxations"]:
+        off = {**base, "relaxation": length, "averaging": 1}
+        force = _forces(start, start + s["displacement"], off, s["force_replicates"], streams())
+        relaxation.append(_interval(force - settled, level))
+    order = fast_slow.fitted_order
+    # The mean of Y forgets its start by 1 - lambda in each micro step; f is a polynomial of Y.
+    v = io.variable
+    rate = np.polyfit(s["relaxations"], np.log(np.abs([mean for mean, _, _ in relaxation])), 1)[0]
+    return xr.Dataset(
+        {
+            **_table("direct_error", "scale", direct_errors, "largest mean deviation from the limit, direct"),
+            "direct_cost": v("scale", [path.micro_steps for path in direct], "micro steps of a direct solution"),
+            **_table("hmm_error", "estimator macro_step", errors, "largest mean deviation from the limit, multiscale"),
+            "hmm_cost": v("estimator macro_step", costs, "micro steps of a multiscale solution"),
+            "euler_error": v("macro_step", exact, "largest deviation from the limit with exact forces"),
+            **_table("force_bias", "micro_step", bias, "bias of the mean force"),
+            "force_bias_exact": v("micro_step", bias_exact, "bias of the mean force by the variance of Y at rest"),
+            "force_spread": v("averaging", spread, "standard deviation of the mean force"),
+            **_table("force_memory", "relaxation", relaxation, "deviation of the force from its settled mean"),
+            "order_scale": v("", order(s["scales"], [e[0] for e in direct_errors]), "order in epsilon"),
+            "order_macro": v("", order(s["macro_steps"], exact), "order in the macro step, exact forces"),
+            "order_micro": v("", order(s["micro_steps"], np.abs(bias_exact)), "order in the micro step"),
+            "order_micro_measured": v(
+                "", order(s["micro_steps"], np.abs([b[0] for b in bias])), "order in the micro step, measured"
+            ),
+            "order_averaging": v("", order(s["averagings"], spread), "order in the averaging length"),
+            "memory_rate": v("", rate, "logarithmic rate of relaxation per micro step, measured"),
+            "memory_rate_exact": v("", np.log1p(-base["micro_step"]), "the same, exact for the mean of Y"),
+            **_plane(experiment, seed, s["plane"], level),
+        },
+        coords={
+            "scale": v("scale", s["scales"], "epsilon"),
+            "macro_step": v("macro_step", s["macro_steps"], "macro step"),
+            "micro_step": v("micro_step", s["micro_steps"], "micro step over epsilon"),
+            "averaging": v("averaging", s["averagings"], "averaging length"),
+            "relaxation": v("relaxation", s["relaxations"], "relaxation length"),
+            "estimator": v("estimator", [_name(e) for e in s["estimators"]], "how mean forces are estimated"),
+            "length": v("length", s["plane"]["averagings"], "averaging length on the plane"),
+        },
+    )  # fmt: skip
+
+
+def _name(estimator: dict) -> str:
+    return f"λ = {estimator['micro_step']:g}, {estimator['relaxation']} + {estimator['averaging']}"
+
+
+def _forces(x: float, y: float, estimator: dict, count: int, generator: np.random.Generator) -> np.ndarray:
+    estimator = fast_slow.Estimator(**estimator)
+    fast = np.full((estimator.ensemble, count), float(y))
+    return fast_slow.estimate_force(np.full(count, float(x)), fast, 0.0, estimator, generator)[0]
+
+
+def _table(name: str, dims: str, values: list, text: str) -> dict:
+    values = np.array(values)
+    return {
+        f"{name}{end}": io.variable(dims, values[..., n], f"{text}{', end of the interval' if end else ''}")
+        for n, end in enumerate(("", "_low", "_high"))
+    }
+
+
+def _plane(experiment: str, seed: int, s: dict, level: float) -> dict:
+    # The effective gradient of MF-HomSGLD against quadrature, and escape from the second minimum, by averaging length.
+    potential = muller_brown()
+    window, beta = (-1.5, 1.2, -0.2, 2.0), 1 / s["temperature"]
+    points = find_critical_points(potential, window)
+    minima = points.positions[points.kinds == MINIMUM]
+    grid = EntropyGrid(potential, window, beta, (s["time"], s["time"]), points.curvatures.max())
+    generator = np.random.default_rng(seed_sequence(seed, experiment, 0, INITIAL_WEIGHTS))
+    at = minima[generator.integers(len(minima), size=s["points"])] + 0.2 * generator.standard_normal((s["points"], 2))
+    exact = np.array([grid.jet(x, s["time"]).gradient for x in at])
+    key, errors, escaped = stream_key(seed, experiment, 0, INJECTED_NOISE), [], []
+    conditions = Conditions(
+        seed, experiment, window, (-4.0, 4.0, -4.0, 5.0), s["largest_gradient"], 1e-5,
+        {"step_size": s["micro_step"], "iterations": 20000},
+    )  # fmt: skip
+    for length in s["averagings"]:
+        logger.info("averaging length %d on the plane", length)
+        inner = InnerLangevin(s["time"], beta, s["micro_step"], steps=s["burn_in"] + length, burn_in=s["burn_in"])
+        moved = descend([Stage(potential.terms, 1, 1e-3, smoothing=inner)], at, key=key, clip=0.0).ends
+        errors.append(_interval(np.linalg.norm((at - moved) / 1e-3 - exact, axis=1), level))
+        phase = {
+            "method": "mf_homsgld", "step_size": s["micro_step"], "iterations": s["budget"] // (s["burn_in"] + length),
+            "hyperparameters": {"scope": s["time"], "agents": 1, "burn_in": s["burn_in"], "averaging": length,
+                                "temperature": s["temperature"]},
+        }  # fmt: skip
+        done = run(potential, [phase], np.repeat(minima[1:2], s["agents"], axis=0), conditions)
+        escaped.append(wilson(assign_to_minima(done.polished, minima, radius=0.1) == 0, level=level))
+    scale = float(np.linalg.norm(exact, axis=1).mean())
+    return {
+        **_table("gradient_error", "length", errors, "mean error of the effective gradient by inner averages"),
+        "gradient_size": io.variable("", scale, "mean size of the effective gradient by quadrature"),
+        **_table("escape_share", "length", escaped, "share of agents from the second minimum that reach the lowest"),
+    }
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        parameters = snakemake.params.parameters
+        dataset = stamp(
+            study(**parameters),
+            title=f"Heterogeneous multiscale method, {parameters['experiment']}",
+            summary="Errors of a multiscale integrator against its parameters, costs, and its estimator on the plane.",
+            rule=snakemake.rule,
+            parameters=parameters,
+            seed=parameters["seed"],
+        )
+        io.write_dataset(dataset, snakemake.output.dataset)
