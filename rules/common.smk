@@ -253,7 +253,7 @@ def digit_chunks(wildcards):
 
 def digit_width_names(wildcards):
     """Return the simulations of growing width that an experiment compares."""
-    return config["experiments"][wildcards.experiment].get("widths", [])
+    return config["experiments"][wildcards.experiment].get("compared_widths", [])
 
 
 def digit_widths(wildcards):

@@ -24,6 +24,9 @@ Floats = NDArray[np.float64]
 # Between two looks at the weights at most this many of them are updated: about ten seconds.
 _UPDATES_BETWEEN_LOOKS = 10**10
 _LARGEST_WEIGHT = 1e30
+# What the evaluation of one image costs, in passes of an iteration over the weights: they have the same multiply-adds,
+# but the block kernel keeps more of them in registers.
+_PASSES_PER_IMAGE = 1.5
 # Levels at which the quantiles of the input weights are kept.
 LEVELS = (np.arange(2000) + 0.5) / 2000
 
@@ -68,12 +71,11 @@ class Runs(NamedTuple):
 def affordable(iterations: int, passes: float, images: int, share: float, neurons: int, pixels: int, free: float):
     """Return how many evaluations of all images a run may do.
 
-    An iteration predicts and updates (`passes` = 2 for SGD) with as many multiply-adds per pass as the evaluation of
-    one image costs. Evaluations may take the given share of that, or `free` multiply-adds if that is more, and the
-    final state is always evaluated.
+    An iteration passes over the weights to predict and to update (`passes` = 2 for SGD). Evaluations may take the given
+    share of that time, or `free` multiply-adds if that is more, and the final state is always evaluated.
     """
     cost = float(images) * neurons * pixels
-    return max(1, int(share * iterations * passes / images), int(free / cost))
+    return max(1, int(share * iterations * passes / (_PASSES_PER_IMAGE * images)), int(free / cost))
 
 
 def record_stops(iterations: int, count: int, first: int) -> list[int]:

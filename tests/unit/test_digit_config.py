@@ -52,9 +52,9 @@ RUN = "experiments/digits/simulate/n1000"
         (f"{RUN}/horizon", 1.0e6, None),
         ("experiments/digits/simulate/n10000/horizon", 1.0e6 + 1, "horizon: 1000001.0 found, at most 1000000 needed"),
         ("experiments/digits/problem/activation", "swish", "problem.activation: 'swish' found"),
-        ("experiments/digits/widths", ["n100", "n50"], "widths: 'n50' found"),
-        ("experiments/digits/widths", ["n300", "n100"], "widths: simulations of [300, 100] neurons found"),
-        ("experiments/digits/widths", ["n300"], "widths: ['n300'] found, a length of at least 2 needed"),
+        ("experiments/digits/compared_widths", ["n100", "n50"], "widths: 'n50' found"),
+        ("experiments/digits/compared_widths", ["n300", "n100"], "widths: simulations of [300, 100] neurons found"),
+        ("experiments/digits/compared_widths", ["n300"], "widths: ['n300'] found, a length of at least 2 needed"),
         ("figures/ext_digit_weights/data", ["digits/n17"], "'n17' of 'digits/n17' is unknown"),
         ("figures/ext_digit_weights/data", ["digits_choices/widths"], "'widths' of 'digits_choices/widths' is unknown"),
     ],
@@ -74,7 +74,7 @@ def test_a_slip_is_one_line(base, path, value, words):
 def test_a_run_without_end_is_refused(base):
     config = changed(base, f"{RUN}/neurons", 1_000_000)
     config["experiments"]["digits"]["simulate"]["n1000"]["horizon"] = 1.0e5
-    config["experiments"]["digits"].pop("widths")
+    config["experiments"]["digits"].pop("compared_widths")
     config["figures"].pop("fig07_digit_histograms")
     with pytest.raises(ConfigError, match=r"n1000: horizon \* neurons = 1e\+11 gradients found, at most 1e\+10 needed"):
         checked.check(config, SCHEMA)

@@ -262,16 +262,16 @@ def test_records_and_replicates_change_no_bit():
 
 
 def test_evaluations_keep_to_their_share():
-    # 10 % of 2 passes over 10^5 samples pay for two passes over 10^4 images.
-    assert affordable(100_000, 2, 10_000, 0.1, 1000, 700, 0.0) == 2
+    # 10 % of 2 passes in 1.5 x 10^5 iterations pay for two evaluations of 10^4 images, 1.5 passes each.
+    assert affordable(150_000, 2, 10_000, 0.1, 1000, 700, 0.0) == 2
     assert affordable(1_000, 2, 10_000, 0.1, 1000, 700, 0.0) == 1  # the final state, in any case
     assert affordable(1_000, 2, 10_000, 0.0, 100, 700, 3.5e9) == 5
     assert record_stops(1000, 1, 10) == [1000]
     assert record_stops(1000, 2, 10) == [0, 1000]
     assert record_stops(1000, 4, 10) == [0, 10, 100, 1000]
     assert record_stops(3, 9, 10) == [0, 3]
-    found = run(iterations=2000, records={"free_operations": 0.0}, replicates=range(1))
-    assert found.iteration.tolist() == [0, 2000]  # 10 % of 4000 passes pay for two of 160 images
+    found = run(iterations=3000, records={"free_operations": 0.0}, replicates=range(1))
+    assert found.iteration.tolist() == [0, 3000]  # 10 % of 6000 passes pay for two times 240
 
 
 def test_windows_cover_the_run():

@@ -45,7 +45,7 @@ def _sign(axis: Axes, right: xr.Dataset, printed: list[xr.Dataset], reference: x
     spin3.loss_axes(axis)
     axis.set_ylim(bottom=float(right["loss_least"].min()) / 3)
     axis.set_xlabel("mean-field time $t$")
-    axis.legend(loc="upper left")
+    axis.legend(loc="upper left", fontsize=5.5)
 
 
 def _energy(axis: Axes, flow: xr.Dataset) -> None:
@@ -99,6 +99,12 @@ def _with_slope(label: str, mean: float, low: float, high: float) -> str:
     return f"{label}: ${mean:.2f}$ [${low:.2f}$, ${high:.2f}$]"
 
 
+def _whole_numbers(axis: Axes, values: set[int]) -> None:
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sorted(values))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 def _widths(axis: Axes, runs: list[tuple[str, xr.Dataset]]) -> None:
     """Draw the final loss against the width with the fitted slope, and a line of slope -1."""
     top = None
@@ -115,9 +121,7 @@ def _widths(axis: Axes, runs: list[tuple[str, xr.Dataset]]) -> None:
         top = max(top or 0.0, mean[0])
         axis.plot(x, mean[0] * x[0] / x, color=_COLOURS[n % 4], linestyle=(0, (1, 2)), linewidth=0.8, zorder=0)
     axis.plot([], [], color="black", linestyle=(0, (1, 2)), linewidth=0.8, label="slope $-1$")
-    axis.set_xscale("log", base=2)
-    axis.set_xticks(sorted({n for _, run in runs for n in spin3.widths(run)}))
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _whole_numbers(axis, {n for _, run in runs for n in spin3.widths(run)})
     axis.set_yscale("log")
     plotting.short_log(axis.yaxis)
     axis.set_xlabel("width $n$")
@@ -148,10 +152,9 @@ def _batches(axis: Axes, run: xr.Dataset) -> None:
         )
         axis.plot(x, mean[0] * x[0] / x, color=_COLOURS[n % 4], linestyle=(0, (1, 2)), linewidth=0.8, zorder=0)
     axis.plot([], [], color="black", linestyle=(0, (1, 2)), linewidth=0.8, label="slope $-1$")
-    axis.set_xscale("log")
+    _whole_numbers(axis, {int(p) for p in run["batch"].values})
     axis.set_yscale("log")
     plotting.short_log(axis.yaxis)
-    plotting.short_log(axis.xaxis)
     axis.set_xlabel("samples of a gradient $P$")
     axis.set_ylabel(r"final loss $\ell$")
     spin3.room_below(axis, 0.32)

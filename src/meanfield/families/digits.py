@@ -35,20 +35,22 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
 
 
 def _width_problems(key: str, experiment: dict) -> list[str]:
-    compared = experiment.get("widths", [])
+    compared = experiment.get("compared_widths", [])
     known = experiment["simulate"]
-    found = [words.unknown(f"{key}.widths", name, known) for name in compared if name not in known]
+    found = [words.unknown(f"{key}.compared_widths", name, known) for name in compared if name not in known]
     if found:
         return found
     sizes = [known[name]["neurons"] for name in compared]
     if any(b <= a for a, b in itertools.pairwise(sizes)):
-        return [f"{key}.widths: simulations of {words.show(sizes)} neurons found; widths must increase strictly"]
+        return [
+            f"{key}.compared_widths: simulations of {words.show(sizes)} neurons found; widths must increase strictly"
+        ]
     return []
 
 
 def datasets(experiment: dict) -> list[str]:
     """Return the names of the analysed datasets that a figure may show."""
-    return [*experiment["simulate"], *(["widths"] if "widths" in experiment else [])]
+    return [*experiment["simulate"], *(["widths"] if "compared_widths" in experiment else [])]
 
 
 # -- what decides the numbers of each job ---------------------------------------------------------------------------
