@@ -355,3 +355,76 @@ def rules_digest():
     """Return a digest of the rules' text, for what draws the workflow itself."""
     files = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def spin3_solutions():
+    """Return experiment/flow of all flows."""
+    return [f"{experiment}/{flow}" for experiment in SPIN3 for flow in config["experiments"][experiment]["solve"]]
+
+
+def spin3_run(wildcards):
+    """Return the experiment and the name of a simulation or of a flow."""
+    if hasattr(wildcards, "solution"):
+        return wildcards.solution.split("/")
+    return [wildcards.experiment, wildcards.get("simulation", wildcards.get("run"))]
+
+
+def spin3_parts(wildcards):
+    """Return the replicates of each job of a simulation or flow."""
+    settings = spin3.run_settings(config, *spin3_run(wildcards))
+    return chunks(settings, config["replicates_per_job"])
+
+
+def spin3_chunks(wildcards):
+    """Return the chunks of a run, in the order of their replicates."""
+    return collect(
+        "<results>/simulations/{experiment}/{run}/{chunk}.nc",
+        experiment=wildcards.experiment,
+        run=wildcards.run,
+        chunk=range(len(spin3_parts(wildcards))),
+    )
+
+
+def spin3_replicates(wildcards):
+    """Return the first replicate of a chunk and the one after its last."""
+    part = spin3_parts(wildcards)[int(wildcards.chunk)]
+    return [part.start, part.stop]
+
+
+def spin3_simulation_parameters(wildcards):
+    """Return what decides the numbers of one simulation."""
+    return spin3.simulation_parameters(config, wildcards.experiment, wildcards.simulation)
+
+
+def spin3_flow_parameters(wildcards):
+    """Return what decides the numbers of one flow."""
+    return spin3.flow_parameters(config, *spin3_run(wildcards))
+
+
+def spin3_simulation_code(wildcards):
+    """Return the digest of what one simulation runs, its optimiser included."""
+    return code("simulate_spin3.py", spin3.job_modules(config, wildcards.experiment, wildcards.simulation))
+
+
+def spin3_analysis_parameters(wildcards):
+    """Return how one run is analysed."""
+    return spin3.analysis_parameters(config, wildcards.experiment, wildcards.run)
+
+
+def spin3_comparison_runs(wildcards):
+    """Return the runs that the comparison of an experiment reads."""
+    return collect(
+        "<results>/simulations/{experiment}/{run}.nc",
+        experiment=wildcards.experiment,
+        run=spin3.comparison_runs(config, wildcards.experiment),
+    )
+
+
+def spin3_comparison_names(wildcards):
+    """Return their names."""
+    return spin3.comparison_runs(config, wildcards.experiment)
+
+
+def spin3_comparison_settings(wildcards):
+    """Return what is compared."""
+    return config["experiments"][wildcards.experiment]["comparison"]
