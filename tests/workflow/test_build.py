@@ -88,15 +88,15 @@ def test_parents_are_named_by_content(built):
 
 
 def test_one_core_and_another_folder_give_the_same_bytes(built, project):
+    # One or two figures of each family; the report prints run times, and its bytes follow those of the benchmark files.
     shutil.rmtree(project.path(".git"), ignore_errors=True)
-    project.run("all", *EXTRA, cores=1)
+    some = ("fig03_isotropic_dd", "fig04_spin3_kernel", "fig10_optimisers_digits", "ext_anisotropic_dynamics",
+            "ext_smoothing", "ext_sampling_flows", "ext_multiscale")  # fmt: skip
+    project.run(*some, "results/analysis/isotropic/tuned_nesterov_control.nc", cores=1)
     endings = {".nc", ".pdf", ".svg"}
     first, second = (digests(copy.path("results"), endings) for copy in (built, project))
-    # The report prints run times; its bytes follow those of the benchmark files.
-    for found in (first, second):
-        found.pop("report/report.pdf")
-    assert len(first) >= 45
-    assert first == second
+    assert len(second) >= 45
+    assert {name: first.get(name) for name in second} == second
 
 
 def test_chunks_of_replicates_do_not_show_in_the_result(built, rebuilt):
