@@ -182,6 +182,18 @@ def footnote(figure: Figure, text: str) -> None:
     figure.supxlabel(text, x=0.01, ha="left", fontsize=5.5, color="#555555")
 
 
+def settle(figure: Figure) -> None:
+    """Run the layout once and round what it decides.
+
+    The solver of the layout leaves the last bits of the positions to chance, and the names of clip paths in SVG follow
+    those bits.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        axis.set_position(np.round(axis.get_position(original=True).bounds, 6))
+
+
 def save(figure: Figure, outputs: Iterable[str | Path]) -> None:
     """Save a figure under each name, by its ending, with nothing in it that changes from run to run."""
     for output in map(Path, outputs):

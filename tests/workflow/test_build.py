@@ -7,22 +7,13 @@ import subprocess
 
 import pytest
 import xarray as xr
-from conftest import EXTRA
+import yaml
+from conftest import EXTRA, ROOT
 from pypdf import PdfReader
 
 from meanfield import provenance
 
-FIGURES = [
-    "fig01_two_layer_network",
-    "fig02_isotropic_sgd",
-    "fig03_isotropic_dd",
-    "fig05_failure_isotropic",
-    "fig11_muller_brown_minima",
-    "fig12_muller_brown_trajectories",
-    "ext_smoothing",
-    "ext_sampling_flows",
-    "ext_multiscale",
-]
+FIGURES = list(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["figures"])
 
 
 def digests(folder, endings):
