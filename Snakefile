@@ -53,11 +53,13 @@ include: "rules/report.smk"
 
 
 # A run that was killed leaves its locks; the same command again lifts them and goes on. Kernels are compiled once,
-# before the jobs fan out. (A rule that all jobs name as `ancient` would not do: where it has to run, Snakemake looks at
-# no other reason for the jobs behind it, and a changed parameter would go unnoticed.)
+# before the jobs fan out: those that the planned jobs call. (A rule that all jobs name as `ancient` would not do: where
+# it has to run, Snakemake looks at no other reason for the jobs behind it, and a changed parameter would go unnoticed.)
 onstart:
     locks.note_run()
-    caches.warm_up(precisions())
+    planned = list(workflow.dag.needrun_jobs())
+    if kernel_groups(planned):
+        caches.warm_up(precisions(planned), kernel_groups(planned))
 
 
 onsuccess:

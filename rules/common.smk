@@ -11,6 +11,7 @@ from meanfield import workflow as wf
 from meanfield.errors import ConfigError
 from meanfield.families import digits, multiscale, networks, plane, sampling, spin3
 from meanfield.families.common import chunks
+from meanfield.families.common import simulation_chunks as chunks_of
 from meanfield.images import sources
 
 FORMATS = ("pdf", "svg", "png")
@@ -37,6 +38,21 @@ if locks.lift_stale_locks():
     print("lifted the locks of a run that was killed", file=sys.stderr)
 
 
+KERNEL_GROUPS = {
+    **dict.fromkeys(
+        ("simulate_replicates", "simulate_sweep", "simulate_widths", "solve_limit", "solve_convergence"), "networks"
+    ),
+    **dict.fromkeys(("simulate_spin3", "solve_spin3", "analyse_spin3"), "spin3"),
+    **dict.fromkeys(("simulate_digits", "analyse_digits"), "digits"),
+    **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), "plane"),
+}
+# The part of its experiment that holds a simulation, and the wildcard with its name, by what runs it.
+SIMULATED = {
+    "simulate_replicates": ("simulate", "simulation"),
+    "simulate_digits": ("simulate", "simulation"),
+    "simulate_sweep": ("sweeps", "sweep"),
+    "simulate_widths": ("widths", "study"),
+}
 SOLVER_MODULES = tuple(registry.module_name(registry.SOLVERS, name) for name in registry.SOLVERS)
 
 
@@ -72,18 +88,25 @@ def code(script, modules=()):
     return wf.code_digest(ROOT / "workflow_scripts" / script, modules, source=SOURCE)
 
 
-def precisions():
-    """Return the precisions that simulations, sweeps and width studies use."""
-    parts = [
-        *(block.get("simulate", {}) for block in config["experiments"].values()),
-        *(config["experiments"][name].get(part, {}) for name in NETWORKS for part in ("sweeps", "widths")),
-    ]
-    return sorted({settings.get("precision", "float64") for part in parts for settings in part.values()})
+def kernel_groups(jobs):
+    """Return the groups of kernels that some jobs call: those of the families whose simulations and limits they run."""
+    return sorted({KERNEL_GROUPS[job.rule.name] for job in jobs if job.rule.name in KERNEL_GROUPS})
+
+
+def precisions(jobs):
+    """Return the precisions of the simulations, sweeps and width studies among some jobs."""
+    found = set()
+    for job in jobs:
+        part, wildcard = SIMULATED.get(job.rule.name, (None, None))
+        if part:
+            entries = config["experiments"][job.wildcards.experiment][part]
+            found.add(entries[job.wildcards[wildcard]].get("precision", "float64"))
+    return sorted(found)
 
 
 def simulation_chunks(wildcards):
     """Return the chunks of one simulation, in the order of their replicates."""
-    parts = networks.simulation_chunks(config, wildcards.experiment, wildcards.simulation)
+    parts = chunks_of(config, wildcards.experiment, wildcards.simulation)
     return collect(
         "<results>/simulations/{experiment}/{simulation}/{chunk}.nc",
         experiment=wildcards.experiment,
@@ -94,7 +117,7 @@ def simulation_chunks(wildcards):
 
 def chunk_replicates(wildcards):
     """Return the first replicate of a chunk and the one after its last."""
-    part = networks.simulation_chunks(config, wildcards.experiment, wildcards.simulation)[int(wildcards.chunk)]
+    part = chunks_of(config, wildcards.experiment, wildcards.simulation)[int(wildcards.chunk)]
     return [part.start, part.stop]
 
 
@@ -222,12 +245,6 @@ def digit_simulation_code(wildcards):
     return code("simulate_digits.py", digits.job_modules(config, wildcards.experiment, wildcards.simulation))
 
 
-def digit_replicates(wildcards):
-    """Return the first replicate of a chunk and the one after its last."""
-    part = digits.simulation_chunks(config, wildcards.experiment, wildcards.simulation)[int(wildcards.chunk)]
-    return [part.start, part.stop]
-
-
 def digit_memory(wildcards):
     """Return the memory that one classifier's training needs [MB], with room to spare."""
     settings = config["experiments"][wildcards.experiment]["simulate"][wildcards.simulation]
@@ -237,18 +254,8 @@ def digit_memory(wildcards):
 def digit_runtime(wildcards):
     """Return the time that one chunk of a classifier's training may take [minutes], several times what it should."""
     settings = digits.simulation_parameters(config, wildcards.experiment, wildcards.simulation)
-    first, last = digit_replicates(wildcards)
+    first, last = chunk_replicates(wildcards)
     return 60 + int(3.0e-9 * settings["neurons"] * settings["iterations"] * (last - first))
-
-
-def digit_chunks(wildcards):
-    """Return the chunks of one classifier, in the order of their replicates."""
-    return collect(
-        "<results>/simulations/{experiment}/{simulation}/{chunk}.nc",
-        experiment=wildcards.experiment,
-        simulation=wildcards.simulation,
-        chunk=range(len(digits.simulation_chunks(config, wildcards.experiment, wildcards.simulation))),
-    )
 
 
 def digit_width_names(wildcards):

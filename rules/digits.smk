@@ -2,7 +2,7 @@
 #
 # reads   <results>/data/digits.nc
 # writes  <results>/simulations/{experiment}/{simulation}/{chunk}.nc   some replicates
-#         <results>/simulations/{experiment}/{simulation}.nc           all replicates
+#         (all replicates: see gather_replicates in simulate.smk)
 #         <results>/analysis/{experiment}/{simulation}.nc              losses, laws of the weights, mistakes
 #         <results>/analysis/{experiment}/widths.nc                    the laws of several widths against each other
 
@@ -30,33 +30,9 @@ rule simulate_digits:
     params:
         code=digit_simulation_code,
         parameters=digit_parameters,
-        replicates=digit_replicates,
+        replicates=chunk_replicates,
     script:
         "../workflow_scripts/simulate_digits.py"
-
-
-rule gather_digits:
-    """Join the replicates of one classifier."""
-    input:
-        chunks=digit_chunks,
-    output:
-        dataset="<results>/simulations/{experiment}/{simulation}.nc",
-    log:
-        "<logs>/gather_digits/{experiment}/{simulation}.log",
-    benchmark:
-        "<benchmarks>/gather_digits/{experiment}/{simulation}.tsv"
-    wildcard_constraints:
-        experiment=one_of(DIGITS),
-    conda:
-        "../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        code=code("gather_replicates.py"),
-    script:
-        "../workflow_scripts/gather_replicates.py"
 
 
 rule analyse_digits:

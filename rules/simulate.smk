@@ -46,7 +46,7 @@ rule gather_replicates:
     benchmark:
         "<benchmarks>/gather_replicates/{experiment}/{simulation}.tsv"
     wildcard_constraints:
-        experiment=one_of(NETWORKS),
+        experiment=one_of([*NETWORKS, *DIGITS]),
     conda:
         "../envs/environment.yaml"
     threads: 1

@@ -1,5 +1,7 @@
 """Copies of the project to run in: the tests never touch the working copy's results."""
 
+import copy
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,6 +23,26 @@ EXTRA = [
         "anisotropic/langevin", "anisotropic/tune_sgd", "anisotropic/width_study",
     )
 ]  # fmt: skip
+
+
+def load(name, folder="workflow_scripts"):
+    """Import a script by its name, as a module."""
+    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), ROOT / folder / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def changed(base, path, value):
+    """Return a copy of a configuration with another value at a path of keys and indices, joined by dots."""
+    config = copy.deepcopy(base)
+    *parents, last = path.split(".")
+    block = config
+    for part in parents:
+        block = block[int(part) if isinstance(block, list) else part]
+    block[last] = value
+    return config
 
 
 class Project:

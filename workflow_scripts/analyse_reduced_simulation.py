@@ -7,7 +7,7 @@ import xarray as xr
 
 from meanfield import io
 from meanfield.analysis.intervals import largest, mean_interval
-from meanfield.analysis.solutions import LEVELS, comparable_records
+from meanfield.analysis.solutions import LEVELS, comparable_records, records_from, risk_variables
 from meanfield.logs import logged_to
 from meanfield.problems.anisotropic import REDUCED
 from meanfield.provenance import stamp
@@ -36,7 +36,6 @@ def analyse(
     v = io.variable
     time = runs["limit_time"].values
     risk = runs["risk"].values
-    band = mean_interval(risk)
     means = np.array([runs[name].values.mean(axis=2) for name in REDUCED])
     middle = [mean_interval(one) for one in means]
     quantiles = np.array([np.quantile(runs[name].values, LEVELS, axis=2).mean(axis=1) for name in REDUCED])
@@ -49,22 +48,12 @@ def analyse(
         limit_risk[n, found] = limits[name]["risk"].values[index]
         for m, variable in enumerate(REDUCED):
             limit_means[n, m, found] = limits[name][variable].values[index] @ limits[name]["mass"].values
-    late = np.nan_to_num(time, nan=-1.0) >= settings["agreement_from"] * (1 - 1e-9)
-    if not late.any():
-        late[-1] = True
-    deviation = risk[None] - limit_risk[:, None]
+    late = records_from(time, settings["agreement_from"])
     mean_deviation = np.abs(means.mean(axis=1)[None] - limit_means)
-    final = mean_interval(risk[:, -1])
     start = f"from t = {settings['agreement_from']:g} on"
     return xr.Dataset(
         {
-            "risk": v("replicate record", risk, "population risk"),
-            "risk_mean": v("record", band.mean, "population risk, mean over replicates"),
-            "risk_low": v("record", band.low, "lower end of the 95 % interval of the mean risk"),
-            "risk_high": v("record", band.high, "upper end of the 95 % interval of the mean risk"),
-            "risk_least": v("record", risk.min(axis=0), "smallest population risk over replicates"),
-            "risk_largest": v("record", risk.max(axis=0), "largest population risk over replicates"),
-            "risk_limit": v("limit record", limit_risk, "population risk of the limit equation"),
+            **risk_variables(risk, limit_risk, time, settings["agreement_from"]),
             "reduced": v("variable replicate record", means, "mean of the reduced variable over neurons"),
             "reduced_mean": v("variable record", [one.mean for one in middle], "the same, mean over replicates"),
             "reduced_low": v("variable record", [one.low for one in middle], "lower end of its 95 % interval"),
@@ -75,25 +64,11 @@ def analyse(
                 "quantile over neurons, mean over replicates",
             ),
             "reduced_limit": v("limit variable record", limit_means, "mean of the reduced variable in the limit"),
-            "risk_deviation_max": v(
-                "limit replicate",
-                largest(np.abs(deviation[..., late])),
-                f"largest risk deviation from the limit {start}",
-            ),
-            "risk_deviation_mean_max": v(
-                "limit",
-                largest(np.abs(deviation.mean(axis=1)[..., late])),
-                f"largest deviation of the mean risk from the limit {start}",
-            ),
             "reduced_deviation_max": v(
                 "limit variable",
                 largest(mean_deviation[..., late]),
                 f"largest deviation of the mean of the reduced variable from the limit {start}",
             ),
-            "final_risk_each": v("replicate", risk[:, -1], "population risk at the end of each run"),
-            "final_risk": v("", final.mean, "population risk at the end"),
-            "final_risk_low": v("", final.low, "lower end of its 95 % interval"),
-            "final_risk_high": v("", final.high, "upper end of its 95 % interval"),
         },
         coords={
             "limit": v("limit", np.array(names, dtype=str), "limit equation"),

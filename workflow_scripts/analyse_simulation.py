@@ -8,7 +8,7 @@ import xarray as xr
 from meanfield import io
 from meanfield.analysis.distances import empirical, kolmogorov, wasserstein
 from meanfield.analysis.intervals import largest, mean_interval
-from meanfield.analysis.solutions import comparable_records, histogram_at, law_at
+from meanfield.analysis.solutions import comparable_records, histogram_at, law_at, records_from, risk_variables
 from meanfield.logs import logged_to
 from meanfield.problems.factory import make_problem
 from meanfield.provenance import stamp
@@ -39,7 +39,6 @@ def analyse(
     risk = runs["risk"].values
     norm = runs["norm"].values
     replicates, records, _ = norm.shape
-    band = mean_interval(risk)
     mean_norm = norm.mean(axis=2)
     norm_band = mean_interval(mean_norm)
     names = list(limits)
@@ -60,8 +59,7 @@ def analyse(
                 w1[n, m, k] = wasserstein(sample, law, 1)
                 w2[n, m, k] = wasserstein(sample, law, 2)
                 ks[n, m, k] = kolmogorov(sample, law)
-    deviation = risk[None] - limit_risk[:, None]
-    late = _from(time, settings["agreement_from"])
+    late = records_from(time, settings["agreement_from"])
 
     snapshots = runs["snapshot"].values
     at = np.searchsorted(runs["iteration"].values, runs["snapshot_iteration"].values)
@@ -79,18 +77,11 @@ def analyse(
                 limit_histogram[n, m] = histogram_at(limits[name], record[k], edges)
 
     problem = make_problem(parameters["problem"], parameters["activation"])
-    floor_time = _from(time, settings["floor_from"])
+    floor_time = records_from(time, settings["floor_from"])
     late_norm = mean_interval(mean_norm[:, floor_time].mean(axis=1))
-    final = mean_interval(risk[:, -1])
     return xr.Dataset(
         {
-            "risk": v("replicate record", risk, "population risk"),
-            "risk_mean": v("record", band.mean, "population risk, mean over replicates"),
-            "risk_low": v("record", band.low, "lower end of the 95 % interval of the mean risk"),
-            "risk_high": v("record", band.high, "upper end of the 95 % interval of the mean risk"),
-            "risk_least": v("record", risk.min(axis=0), "smallest population risk over replicates"),
-            "risk_largest": v("record", risk.max(axis=0), "largest population risk over replicates"),
-            "risk_limit": v("limit record", limit_risk, "population risk of the limit equation"),
+            **risk_variables(risk, limit_risk, time, settings["agreement_from"]),
             "mean_norm": v("replicate record", mean_norm, "mean norm"),
             "mean_norm_mean": v("record", norm_band.mean, "mean norm, mean over replicates"),
             "mean_norm_low": v("record", norm_band.low, "lower end of the 95 % interval of the mean norm"),
@@ -101,16 +92,6 @@ def analyse(
             "wasserstein_1": v("limit replicate record", w1, "Wasserstein-1 distance to the law of the limit"),
             "wasserstein_2": v("limit replicate record", w2, "Wasserstein-2 distance to the law of the limit"),
             "kolmogorov": v("limit replicate record", ks, "Kolmogorov distance to the law of the limit"),
-            "risk_deviation_max": v(
-                "limit replicate",
-                largest(np.abs(deviation[..., late])),
-                f"largest risk deviation from the limit from t = {settings['agreement_from']:g} on",
-            ),
-            "risk_deviation_mean_max": v(
-                "limit",
-                largest(np.abs(deviation.mean(axis=1)[..., late])),
-                f"largest deviation of the mean risk from the limit from t = {settings['agreement_from']:g} on",
-            ),
             "kolmogorov_max": v("limit replicate", largest(ks[..., late]), "largest Kolmogorov distance"),
             "histogram": v("replicate snapshot bin", histogram, "density of the neuron norms"),
             "histogram_limit": v(
@@ -127,10 +108,6 @@ def analyse(
                 problem.noise_floor(parameters["settings"]["step_size"]),
                 "norm at which step noise balances the conical drift at zero",
             ),
-            "final_risk_each": v("replicate", risk[:, -1], "population risk at the end of each run"),
-            "final_risk": v("", final.mean, "population risk at the end"),
-            "final_risk_low": v("", final.low, "lower end of its 95 % interval"),
-            "final_risk_high": v("", final.high, "upper end of its 95 % interval"),
         },
         coords={
             "limit": v("limit", np.array(names, dtype=str), "limit equation"),
@@ -144,14 +121,6 @@ def analyse(
             "snapshot_time": v("snapshot", runs["time"].values[at], "mean-field time of the snapshot"),
         },
     )
-
-
-def _from(time: np.ndarray, start: float) -> np.ndarray:
-    # The records from a mean-field time on: the last one, if none is that late or the time is unknown.
-    late = np.nan_to_num(time, nan=-1.0) >= start * (1 - 1e-9)
-    if not late.any():
-        late[-1] = True
-    return late
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def run(widths: list[int], replicates: range, progress, **parameters) -> xr.Dataset:
     """Return risks and means over neurons of all widths; the runs of all share their samples."""
     name = parameters.pop("study")
-    runs = [
-        simulate(**parameters, simulation=f"{name}, N = {width}", neurons=width, replicates=replicates)
-        for width in progress(widths)
-    ]
+    runs = []
+    for width in widths:
+        runs.append(simulate(**parameters, simulation=f"{name}, N = {width}", neurons=width, replicates=replicates))
+        progress(1)
     v = io.variable
     means = {
         f"mean_{observable}": v(
@@ -46,18 +46,11 @@ if __name__ == "__main__":
         parameters = snakemake.params.parameters
         name = f"{parameters['experiment']}/{parameters['study']}"
         replicates = range(*parameters["replicates"])
-
-        def counted(widths):
-            """Yield the widths and report each as done."""
-            progress = Progress(len(widths), f"{name} widths")
-            for width in widths:
-                yield width
-                progress(1)
-            progress.close()
-
-        numbers = {**parameters, "replicates": replicates}
+        progress = Progress(len(parameters["widths"]), f"{name} widths")
+        dataset = run(**{**parameters, "replicates": replicates}, progress=progress)
+        progress.close()
         dataset = stamp(
-            run(**numbers, progress=counted),
+            dataset,
             title=f"Width study {name}",
             summary="Population risk and means over neurons along runs of networks of several widths.",
             rule=snakemake.rule,

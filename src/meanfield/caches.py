@@ -57,7 +57,7 @@ def separate_numba_cache() -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def warm_up(precisions: Sequence[str]) -> None:
+def warm_up(precisions: Sequence[str], groups: Sequence[str] = ()) -> None:
     """Compile the kernels in a process of its own, unless this machine has done so for this state of the source.
 
     The workflow calls it before its jobs start: otherwise each would compile the same kernels at the same time.
@@ -66,6 +66,8 @@ def warm_up(precisions: Sequence[str]) -> None:
     ----------
     precisions : sequence of str
         The precisions that simulations use, ``float32`` or ``float64``.
+    groups : sequence of str
+        Which kernels, see `meanfield.warm_up.GROUPS`; all if none is named.
 
     """
     folder = Path(os.environ.get("NUMBA_CACHE_DIR", PACKAGE))
@@ -73,11 +75,11 @@ def warm_up(precisions: Sequence[str]) -> None:
         return
     # Numba keeps copies of the package apart by their folders; so does the marker.
     copy = hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]
-    marker = folder / "-".join(["warm", copy, platform.python_version(), *sorted(precisions)])
+    marker = folder / "-".join(["warm", copy, platform.python_version(), *sorted(precisions), *sorted(groups)])
     if marker.exists():
         return
     print("compiling the kernels (once for this state of their source)", file=sys.stderr)
-    command = [sys.executable, "-m", "meanfield.warm_up", *sorted(precisions)]
+    command = [sys.executable, "-m", "meanfield.warm_up", *sorted(precisions), *sorted(groups)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:  # the jobs will compile for themselves, or say better what is wrong

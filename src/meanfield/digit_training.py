@@ -12,17 +12,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from meanfield import registry
-from meanfield.errors import DivergenceError
-from meanfield.kernels.inner_loop import InnerLoopRun
-from meanfield.kernels.streams import INJECTED_NOISE, stream_key
-from meanfield.methods.oracle import SampleOracle
+from meanfield.limits.schedule import Schedule
+from meanfield.methods import runs
+from meanfield.methods.runs import watched, with_looks
 from meanfield.problems.activations import make_activation
 from meanfield.problems.digits import ClassifierLaw, DigitClassifier, standardise, targets
 
 Floats = NDArray[np.float64]
 
-# Between two looks at the weights at most this many of them are updated: about ten seconds.
-_UPDATES_BETWEEN_LOOKS = 10**10
 _LARGEST_WEIGHT = 1e30
 # What the evaluation of one image costs, in passes of an iteration over the weights: they have the same multiply-adds,
 # but the block kernel keeps more of them in registers.
@@ -169,17 +166,19 @@ def train(
     stops = record_stops(iterations, min(possible, wanted), first)
     edges = windows(iterations, records["windows_per_decade"])
     law = ClassifierLaw(**initial_law)
-    label = f"{experiment}/{simulation}"
 
     def run(replicate: int) -> Run:
         names = (seed, experiment, replicate)
         weights = law.sample(neurons, seen.active, *names).astype(settings["precision"])
         squares = np.full(iterations, np.nan, np.float32) if hasattr(method, "recurrence") else None
         rows = []
-        states = _states(
-            problem, method, hyperparameters, weights, step_size, names, stops, squares, label, settings, progress
-        )
-        for point in states:
+        looks = with_looks(stops, weights.size)
+        states = watched(
+            _run(problem, method, hyperparameters, weights, step_size, names, looks, squares), looks, stops,
+            largest=_LARGEST_WEIGHT, lost=f"{experiment}/{simulation}, replicate {replicate}: {settings['method']}",
+            cause=f"rate {settings['rate']:g}", progress=progress,
+        )  # fmt: skip
+        for _, point in states:
             rows.append(_evaluate(problem, point, seen.test, test_targets))
             final = point
         online = np.full(len(edges) - 1, np.nan)
@@ -224,76 +223,30 @@ def _evaluate(problem: DigitClassifier, point: NDArray, test: NDArray, test_targ
     return [values[0], values[2], values[1], values[3]]
 
 
-def _states(
-    problem, method, hyperparameters, weights, step_size, names, stops, squares, label, settings, progress
-) -> Iterator[NDArray]:
-    longest = max(1, _UPDATES_BETWEEN_LOOKS // weights.size)
-    looks = sorted({*stops, *range(longest, stops[-1], longest)})
+def _run(problem, method, hyperparameters, weights, step_size, names, stops, squares) -> Iterator[NDArray]:
+    # Steps of one size: a schedule that is one.
+    arguments = (problem, weights, names, Schedule(), step_size, stops)
     if hasattr(method, "recurrence"):
-        states = _run_blocks(problem, method.recurrence(hyperparameters), weights, step_size, names, looks, squares)
-    elif hasattr(method, "inner_loop"):
-        states = _run_inner_loops(problem, method.inner_loop(hyperparameters), weights, step_size, names, looks)
-    else:
-        states = run_plainly(problem, method, hyperparameters, weights, step_size, names, looks)
-    wanted = set(stops)
-    last = 0
-    for stop, point in zip(looks, states, strict=True):
-        if not float(np.abs(point).max()) < _LARGEST_WEIGHT:
-            raise DivergenceError(
-                f"{label}, replicate {names[2]}: {settings['method']} diverged, its weights are no longer finite at "
-                f"iteration {stop} (they were at {last}); likely cause: rate {settings['rate']:g} is too large"
-            )
-        progress(stop - last)
-        last = stop
-        if stop in wanted:
-            yield point
+        return run_blocks(problem, method.recurrence(hyperparameters), weights, step_size, names, stops, squares)
+    if hasattr(method, "inner_loop"):
+        return runs.run_inner_loop(method.inner_loop(hyperparameters), *arguments)
+    return runs.run_plainly(method, hyperparameters, *arguments)
 
 
-def _run_blocks(problem, momentum, weights, step_size, names, stops, squares) -> Iterator[NDArray]:
-    # Blocks of samples keep their boundaries wherever a run is looked at, and with them every bit.
-    state = problem.block_state(weights, momentum)
+def run_blocks(problem, momentum, weights, step_size, names, stops, squares) -> Iterator[NDArray]:
+    """Yield the weights at each stop by the block kernel, and fill the squared errors of the samples, `squares`."""
 
-    def advance(one, first: int, last: int) -> NDArray:
+    def advance(state, first: int, last: int) -> None:
         count = last - first
         increments = np.zeros(count, weights.dtype)
-        one.advance_arrays(
+        state.advance_arrays(
             problem.inputs, problem.labels, np.full(count, step_size), problem.sample_index(*names, first, count),
             increments,
         )  # fmt: skip
         with np.errstate(over="ignore"):  # a diverging run is told by its weights
-            return ((increments / (2 * step_size)) ** 2).astype(squares.dtype)
+            squares[first:last] = ((increments / (2 * step_size)) ** 2).astype(squares.dtype)
 
-    def point(one) -> NDArray:
-        return np.concatenate([one.output_weights[:, None], one.weights], axis=1)
+    def point(state) -> NDArray:
+        return np.concatenate([state.output_weights[:, None], state.weights], axis=1)
 
-    done = 0
-    for stop in stops:
-        boundary = stop - stop % state.block
-        if boundary > done:
-            squares[done:boundary] = advance(state, done, boundary)
-            done = boundary
-        if stop == done:
-            yield point(state)
-        else:
-            ahead = state.copy()
-            squares[done:stop] = advance(ahead, done, stop)
-            yield point(ahead)
-
-
-def _run_inner_loops(problem, loop, weights, step_size, names, stops) -> Iterator[NDArray]:
-    run = InnerLoopRun(problem, weights, loop, names, stream_key(*names, INJECTED_NOISE))
-    for now, stop in zip([0, *stops], stops, strict=False):
-        for _ in range(now, stop):
-            run.advance(step_size)
-        yield run.point
-
-
-def run_plainly(problem, method, hyperparameters, weights, step_size, names, stops) -> Iterator[NDArray]:
-    """Yield the weights at each stop by the plain definition of an optimiser, for any that has one."""
-    oracle = SampleOracle(problem, *names)
-    state = method.start(weights, hyperparameters)
-    point = getattr(method, "point", lambda state: state.point)
-    for now, stop in zip([0, *stops], stops, strict=False):
-        for _ in range(now, stop):
-            state = method.step(state, oracle, step_size, hyperparameters)
-        yield point(state)
+    return runs.run_blocks(problem.block_state(weights, momentum), advance, point, stops)

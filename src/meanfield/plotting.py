@@ -182,12 +182,9 @@ def footnote(figure: Figure, text: str) -> None:
     figure.supxlabel(text, x=0.01, ha="left", fontsize=5.5, color="#555555")
 
 
-def settle(figure: Figure) -> None:
-    """Run the layout once and round what it decides.
-
-    The solver of the layout leaves the last bits of the positions to chance, and the names of clip paths in SVG follow
-    those bits.
-    """
+def _settle(figure: Figure) -> None:
+    # The layout is decided once and rounded: its solver leaves the last bits of the positions to chance, and the names
+    # of clip paths in SVG follow those bits.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axis in figure.axes:
@@ -196,6 +193,7 @@ def settle(figure: Figure) -> None:
 
 def save(figure: Figure, outputs: Iterable[str | Path]) -> None:
     """Save a figure under each name, by its ending, with nothing in it that changes from run to run."""
+    _settle(figure)
     for output in map(Path, outputs):
         metadata = {
             ".pdf": {"CreationDate": None, "ModDate": None},

@@ -35,15 +35,6 @@ class Run(NamedTuple):
         return self.settings.get("control_of")
 
 
-class Panel(NamedTuple):
-    """The runs of one experiment that are drawn together, and the limit equations beside them."""
-
-    experiment: str
-    title: str
-    runs: list[Run]
-    limits: xr.Dataset | None
-
-
 def experiments(data: dict[str, xr.Dataset]) -> list[str]:
     """Return the experiments of a figure's datasets, in their order."""
     return list(dict.fromkeys(name.split("/")[0] for name in data))

@@ -16,14 +16,12 @@ from meanfield import registry
 from meanfield.errors import DivergenceError
 from meanfield.limits.schedule import Schedule
 from meanfield.methods.clocks import matched_step
-from meanfield.methods.runs import trajectory
+from meanfield.methods.runs import trajectory, watched, with_looks
 from meanfield.problems.factory import make_law, make_problem
 
 Floats = NDArray[np.float64]
 
-# Between two records at most this many weight updates (iterations x neurons x coordinates) pass without a look at
-# the state: about ten seconds, so that a diverging run stops early and progress is seen to move.
-_UPDATES_BETWEEN_LOOKS = 10**10
+# The risk has fourth powers of weights, which overflow beyond; such a run is lost already.
 _LARGEST_WEIGHT = 1e70
 
 
@@ -94,9 +92,15 @@ def make_optimiser(settings: dict) -> Optimiser:
 
 
 def states(
-    setting: Setting, optimiser: Optimiser, replicate: int, stops: list[int], precision: str, label: str
+    setting: Setting,
+    optimiser: Optimiser,
+    replicate: int,
+    stops: list[int],
+    precision: str,
+    label: str,
+    progress: Callable[[int], None] = lambda iterations: None,
 ) -> Iterator[tuple[int, NDArray]]:
-    """Yield stops and weights of one run.
+    """Yield stops and weights of one run; `progress` is told the iterations done since it was last told.
 
     Raises
     ------
@@ -104,26 +108,16 @@ def states(
         If the weights stop being finite.
 
     """
-    longest = max(1, _UPDATES_BETWEEN_LOOKS // (setting.neurons * setting.problem.dimension))
-    looks = _with_looks(stops, longest)
-    wanted = set(stops)
+    looks = with_looks(stops, setting.neurons * setting.problem.dimension)
     run = trajectory(
         optimiser.method, optimiser.hyperparameters, setting.problem, setting.weights(replicate, precision),
         schedule=setting.schedule, step_size=optimiser.step_size, stops=looks, root=setting.seed,
         experiment=setting.experiment, replicate=replicate,
     )  # fmt: skip
-    last_good = 0
-    for stop, weights in zip(looks, run, strict=True):
-        # The risk has fourth powers of weights, which overflow beyond; such a run is lost already.
-        if not float(np.abs(weights).max()) < _LARGEST_WEIGHT:
-            raise DivergenceError(
-                f"{label}, replicate {replicate}: {optimiser.name} diverged, its weights are no longer finite at "
-                f"iteration {stop} (they were at {last_good}); likely cause: step_size {optimiser.step_size:g} is too "
-                "large"
-            )
-        last_good = stop
-        if stop in wanted:
-            yield stop, weights
+    return watched(
+        run, looks, stops, largest=_LARGEST_WEIGHT, lost=f"{label}, replicate {replicate}: {optimiser.name}",
+        cause=f"step_size {optimiser.step_size:g}", progress=progress,
+    )  # fmt: skip
 
 
 def simulate(
@@ -174,17 +168,13 @@ def simulate(
 
     def run(replicate: int):
         risks, observed, snapshots = [], [], {}
-        last = 0
-        for stop, weights in states(
-            where, optimiser, replicate, iterations, settings["precision"], f"{experiment}/{simulation}"
-        ):
+        label = f"{experiment}/{simulation}"
+        for stop, weights in states(where, optimiser, replicate, iterations, settings["precision"], label, progress):
             wide = weights.astype(float)
             risks.append(where.problem.risk(wide))
             observed.append(where.problem.observables(wide))
             if stop in kept:
                 snapshots[stop] = weights
-            progress(stop - last)
-            last = stop
         return risks, observed, [snapshots[k] for k in kept]
 
     if threads > 1 and len(replicates) > 1:
@@ -274,12 +264,3 @@ def sweep(
         np.array(steps), np.array(matched), np.array(lengths, dtype=np.int64), np.array(risks),
         np.array(list(replicates), dtype=np.int64),
     )  # fmt: skip
-
-
-def _with_looks(iterations: list[int], longest: int) -> list[int]:
-    # The recorded iterations and as many between them that no stretch is longer than `longest`.
-    stops = {0}
-    for start, end in zip([0, *iterations], iterations, strict=False):
-        stops.update(range(start + longest, end, longest))
-        stops.add(end)
-    return sorted(stops)

@@ -1,4 +1,4 @@
-"""Compile every kernel that the workflow's jobs call, once, before they start side by side. Arrays only, no files."""
+"""Compile the kernels that the workflow's jobs call, once, before they start side by side. Arrays only, no files."""
 
 import sys
 from collections.abc import Iterable
@@ -26,13 +26,15 @@ from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3
 _NAMES = (0, "warm-up", 0)
 
 
-def compile_kernels(precisions: Iterable[str]) -> list[str]:
-    """Run each kernel once on the smallest input, so that it is in numba's cache afterwards.
+def compile_kernels(precisions: Iterable[str], groups: Iterable[str] = ()) -> list[str]:
+    """Run kernels once on the smallest input, so that they are in numba's cache afterwards.
 
     Parameters
     ----------
     precisions : iterable of str
         The precisions that simulations use, ``float32`` or ``float64``.
+    groups : iterable of str
+        Which kernels, keys of `GROUPS`; all if none is named.
 
     Returns
     -------
@@ -40,32 +42,29 @@ def compile_kernels(precisions: Iterable[str]) -> list[str]:
         What was compiled.
 
     """
+    precisions = sorted(set(precisions))
+    return [line for group in sorted(set(groups)) or GROUPS for line in GROUPS[group](precisions)]
+
+
+def _compile_networks(precisions: list[str]) -> list[str]:
     activation = PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))
     isotropic, radial = IsotropicGaussians(4, 0.5, activation), RadialLaw("gaussian", 0.8)
     anisotropic, full = AnisotropicGaussians(4, 2, 0.5, activation), TwoLayerLaw(0.8)
     done = []
-    for precision in sorted(set(precisions)):
+    for precision in precisions:
         for problem, law in ((isotropic, radial), (anisotropic, full)):
             _run_optimisers(problem, law.sample(20, 4, *_NAMES).astype(precision))
         done += [f"block SGD, {precision}", f"inner loop, {precision}"]
     for problem, law in ((isotropic, radial), (anisotropic, full)):
         weights = law.sample(20, 4, *_NAMES)
         problem.risk(np.concatenate([weights, weights[:1]]))
-    done.append("population risk")
-    _compile_sphere()
-    done.append("3-spin: batches and flows")
     times = np.array([0.0, 1e-3])
     clock = Schedule()
     solve_characteristics(
         radial_potentials(isotropic), radial, times, atoms=10, schedule=clock, relative_tolerance=1e-3
     )
     solve_reduced(anisotropic, full, times, limit="finite", schedule=clock, atoms=10, relative_tolerance=1e-3)
-    done.append("distributional dynamics")
-    _compile_digits(precisions)
-    done.append("digit classifiers")
-    _compile_plane()
-    done.append("trajectories on the plane")
-    return done
+    return [*done, "population risk", "distributional dynamics"]
 
 
 def _run_optimisers(problem, weights: np.ndarray) -> None:
@@ -79,15 +78,16 @@ def _run_optimisers(problem, weights: np.ndarray) -> None:
         InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
 
 
-def _compile_plane() -> None:
+def _compile_plane(_precisions: list[str]) -> list[str]:
     starts, key, terms = np.zeros((4, 2)), stream_key(*_NAMES), muller_brown().terms
     landscape.descend([landscape.Stage(terms, 1, 1e-4, noise=1.0)], starts, key=key)
     homogenised = landscape.HomogenisedStage(terms, 1, 1.0, 0.1, 0.0, 1e-4, 0.1)
     landscape.homogenised([homogenised], starts[None], burn_in=0, average=1, key=key)
     landscape.affine_invariant_langevin([landscape.EnsembleStage(terms, 1, 1e-4, 1.0)], starts[None], key=key)
+    return ["trajectories on the plane"]
 
 
-def _compile_sphere() -> None:
+def _compile_sphere(_precisions: list[str]) -> list[str]:
     for unit in (GaussianUnits(3, 1.0), SigmoidUnits(3)):
         target = Spin3.random(3, 0, "warm-up", 0)
         state = target.state(unit, target.initial_units(unit, 4, 0, "warm-up", 0))
@@ -95,10 +95,11 @@ def _compile_sphere() -> None:
         if isinstance(unit, GaussianUnits):
             for flow in FLOWS:
                 state.advance_flow(1, Recurrence(1e-3), flow_code(target, unit, flow))
+    return ["3-spin: batches and flows"]
 
 
-def _compile_digits(precisions: Iterable[str]) -> None:
-    for precision in sorted(set(precisions)):
+def _compile_digits(precisions: list[str]) -> list[str]:
+    for precision in precisions:
         inputs = np.ones((2, 3), precision)
         problem = DigitClassifier(inputs, np.array([1.0, -1.0]), PiecewiseLinear((0.0,), (0.0,), right_slope=1.0))
         weights = np.ones((16, 4), precision)
@@ -111,7 +112,18 @@ def _compile_digits(precisions: Iterable[str]) -> None:
             loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6, agents=agents)
             InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
     dip(np.arange(4.0))
+    return ["digit classifiers"]
+
+
+# By family of experiments.
+GROUPS = {
+    "networks": _compile_networks,
+    "spin3": _compile_sphere,
+    "digits": _compile_digits,
+    "plane": _compile_plane,
+}
 
 
 if __name__ == "__main__":
-    print(*compile_kernels(sys.argv[1:]), sep="\n")
+    named = sys.argv[1:]
+    print(*compile_kernels([n for n in named if n not in GROUPS], [n for n in named if n in GROUPS]), sep="\n")

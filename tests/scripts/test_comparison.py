@@ -1,14 +1,12 @@
 """Comparisons of optimisers: which runs are paired, what their differences are, what the figures find in the data."""
 
 import copy
-import importlib.util
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 import yaml
+from conftest import ROOT, load
 from scipy import stats
 
 from meanfield import config as configuration
@@ -16,16 +14,7 @@ from meanfield import plotting, provenance
 from meanfield import plotting_optimisers as optimisers
 from meanfield.families import networks
 
-ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "schemas/config.schema.yaml"
-
-
-def load(name, folder="workflow_scripts"):
-    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -1,32 +1,21 @@
 """The digits' scripts: promised dimensions and units, laws that are known beforehand, and what the figures draw."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import load
 
 from meanfield import io, provenance, registry
 from meanfield.digit_training import LEVELS, Digits, train
 from meanfield.images.sources import Digits as Found
 from meanfield.images.sources import File
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "histogram_bins": 12, "dip_draws": 99, "significance": 0.05, "pictures": 2, "mistakes": 3, "plateau_share": 0.1,
 }  # fmt: skip
 TANH = {"kind": "tanh", "amplitude": 1.0, "gain": 1.0, "shift": 0.0, "offset": 0.0}
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), ROOT / "workflow_scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

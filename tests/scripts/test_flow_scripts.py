@@ -1,27 +1,15 @@
 """Scripts of the flows of measures and of the multiscale method: labels, and values known in closed form."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT, load
 
 from meanfield import config as configuration
 from meanfield.errors import ConfigError
 from meanfield.families import multiscale, sampling
 
-ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "schemas/config.schema.yaml"
-
-
-def load(name, folder="workflow_scripts"):
-    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def merged():

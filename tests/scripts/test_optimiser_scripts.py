@@ -1,28 +1,16 @@
 """Scripts of sweeps, width studies and the anisotropic problem, on made-up datasets with known answers."""
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import load
 from scipy import stats
 
 from meanfield import io, provenance
 from meanfield.errors import DataError
 from meanfield.problems.anisotropic import REDUCED
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "workflow_scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def labelled(dataset):
@@ -287,7 +275,7 @@ def test_a_width_study_runs_every_width_on_the_same_samples():
         },
         "iterations": [0, 5, 20],
     }  # fmt: skip
-    found = load("simulate_widths").run([4, 9], range(3, 5), list, study="w", **common)
+    found = load("simulate_widths").run([4, 9], range(3, 5), lambda widths: None, study="w", **common)
     for n, width in enumerate((4, 9)):
         alone = simulate(**common, simulation="x", neurons=width, replicates=range(3, 5))
         assert np.array_equal(found["risk"].values[n], alone.risk)

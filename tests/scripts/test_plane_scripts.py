@@ -1,26 +1,13 @@
 """Scripts of the plane: dimensions, labels, counts that add up, and one value computed by hand for each."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT, load
 
 from meanfield import config as configuration
 from meanfield import io, provenance
 from meanfield.families import plane
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "workflow_scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def stamped(dataset, parameters):
@@ -175,10 +162,7 @@ def test_figures_draw_any_terms(config, figure):
     surface = load("survey_plane").survey(**plane.surface_parameters(own, "own"))
     parameters = plane.simulation_parameters(own, "own", "gradient_descent")
     run = stamped(load("simulate_plane").simulate(parameters), parameters)
-    path = ROOT / f"workflow_scripts/figures/{figure}.py"
-    spec = importlib.util.spec_from_file_location(figure, path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load(f"figures/{figure}")
     label = {"gradient_descent": "Descent"}
     if figure.startswith("fig11"):
         drawn = script.draw(

@@ -1,17 +1,14 @@
 """Each script's function returns the promised dimensions, coordinates and units, and right numbers."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT, load
 
 from meanfield import io, provenance
 from meanfield.simulation import simulate
 
-ROOT = Path(__file__).resolve().parents[2]
 RAMP = {
     "kind": "piecewise_linear", "knots": [0.5, 1.5], "values": [-2.5, 7.5], "left_slope": 0.0, "right_slope": 0.0,
 }  # fmt: skip
@@ -22,14 +19,6 @@ BLOCK = {
     "schedule": {"coefficient": 1.0, "exponent": 0.0},
 }
 ITERATIONS = [0, 10, 100, 1000]
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "workflow_scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,13 @@
 """The scripts of the 3-spin: dimensions, coordinates and units, and right numbers."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from conftest import load
 
 from meanfield import io, provenance
 from meanfield.problems.spin3 import GaussianUnits, Spin3
 from meanfield.sphere_simulation import simulate_sphere, solve_flows
 
-ROOT = Path(__file__).resolve().parents[2]
 PROBLEM = {
     "kind": "spherical_3spin", "dimension": 5, "couplings": "independent", "units": "gaussian_kernel",
     "inverse_squared_width": 1.0, "normalised": True,
@@ -19,14 +15,6 @@ PROBLEM = {
 COMMON = {"experiment": "test", "seed": 4, "problem": PROBLEM, "initial_law": {"coefficient_scale": 1.0}}
 SETTINGS = {"circle_points": 9, "map_points": 9, "fit_from": 8, "evaluate": {"log2_points": 6, "scramblings": 2}}
 STEPS = {"coarse": 2e-2, "fine": 2e-3}
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "workflow_scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def stamped(dataset, parameters):

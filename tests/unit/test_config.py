@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,16 +20,6 @@ SCHEMA = ROOT / "schemas/config.schema.yaml"
 @pytest.fixture(scope="module")
 def base():
     return configuration.load_config(ROOT / "config.yaml", schema=SCHEMA)
-
-
-def changed(base, path, value):
-    config = copy.deepcopy(base)
-    *parents, last = path.split(".")
-    block = config
-    for part in parents:
-        block = block[part]
-    block[last] = value
-    return config
 
 
 SGD = "experiments.isotropic.simulate.sgd"

@@ -9,10 +9,12 @@ from meanfield import digit_training, registry
 from meanfield.analysis import modality
 from meanfield.analysis.plateau import plateau
 from meanfield.analysis.power_law import fit_power_law
-from meanfield.digit_training import Digits, affordable, record_stops, run_plainly, train, windows
+from meanfield.digit_training import Digits, affordable, record_stops, train, windows
 from meanfield.errors import DivergenceError
 from meanfield.families import digits as family
 from meanfield.images import sources
+from meanfield.limits.schedule import Schedule
+from meanfield.methods.runs import run_inner_loop, run_plainly
 from meanfield.problems.activations import PiecewiseLinear, Smooth, make_activation
 from meanfield.problems.digits import ClassifierLaw, DigitClassifier, one_digit, parity, standardise, targets
 
@@ -168,7 +170,7 @@ def test_training_is_the_published_update(activation):
     method = registry.load(registry.METHODS, "sgd")
     stops = [0, 77, 150]
     found = list(
-        digit_training._run_blocks(
+        digit_training.run_blocks(
             problem, method.recurrence(method.Hyperparameters()), weights, 1.5 / 40, (1, "e", 0), stops, squares
         )
     )
@@ -205,15 +207,14 @@ def test_compiled_optimisers_are_their_plain_definitions(name):
     method = registry.load(registry.METHODS, name)
     hyperparameters = method.Hyperparameters(**OPTIMISERS[name])
     names, stops = (1, "e", 0), [0, 3, 40]
-    plain = list(run_plainly(problem, method, hyperparameters, weights, 0.02, names, stops))
+    arguments = (problem, weights, names, Schedule(), 0.02, stops)
+    plain = list(run_plainly(method, hyperparameters, *arguments))
     if hasattr(method, "recurrence"):
-        found = digit_training._run_blocks(
+        found = digit_training.run_blocks(
             problem, method.recurrence(hyperparameters), weights, 0.02, names, stops, np.zeros(40)
         )
     else:
-        found = digit_training._run_inner_loops(
-            problem, method.inner_loop(hyperparameters), weights, 0.02, names, stops
-        )
+        found = run_inner_loop(method.inner_loop(hyperparameters), *arguments)
     for one, other in zip(found, plain, strict=True):
         assert one == pytest.approx(other, abs=1e-11)
     assert np.abs(plain[2] - weights).max() > 1e-3

@@ -11,7 +11,7 @@ import pytest
 from meanfield import config as configuration
 from meanfield.errors import ConfigError
 from meanfield.families import networks
-from meanfield.families.common import record_iterations
+from meanfield.families.common import record_iterations, simulation_chunks
 from meanfield.workflow import code_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -279,11 +279,11 @@ def test_replicates_per_job_of_a_simulation_come_before_those_of_all(small):
     config["replicates_per_job"] = 3
     run = config["experiments"]["isotropic"]["simulate"]["sgd"]
     run["replicates"] = 7
-    assert [list(part) for part in networks.simulation_chunks(config, "isotropic", "sgd")] == [
+    assert [list(part) for part in simulation_chunks(config, "isotropic", "sgd")] == [
         [0, 1, 2], [3, 4, 5], [6],
     ]  # fmt: skip
     run["replicates_per_job"] = 5
-    assert [list(part) for part in networks.simulation_chunks(config, "isotropic", "sgd")] == [[0, 1, 2, 3, 4], [5, 6]]
+    assert [list(part) for part in simulation_chunks(config, "isotropic", "sgd")] == [[0, 1, 2, 3, 4], [5, 6]]
 
 
 def test_parameters_of_a_job_hold_what_decides_its_numbers_and_nothing_else(small):

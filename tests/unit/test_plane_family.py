@@ -1,10 +1,10 @@
 """What the configuration of a potential on the plane may say, and the line that a slip gets."""
 
-import copy
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import changed
 
 from meanfield import config as configuration
 from meanfield.errors import ConfigError
@@ -20,16 +20,6 @@ def base():
     ours = {name: whole["experiments"][name] for name in ("muller_brown", "narrow_well")}
     figure = {"description": "f", "data": ["muller_brown/minima"]}
     return configuration.check({**whole, "experiments": ours, "figures": {"f": figure}}, SCHEMA)
-
-
-def changed(base, path, value):
-    config = copy.deepcopy(base)
-    *parents, last = path.split(".")
-    block = config
-    for part in parents:
-        block = block[int(part) if isinstance(block, list) else part]
-    block[last] = value
-    return config
 
 
 MB = "experiments.muller_brown"

@@ -93,7 +93,7 @@ def test_divergence_names_experiment_method_iteration_and_cause():
 
 
 def test_a_diverging_run_is_seen_long_before_its_end(monkeypatch):
-    monkeypatch.setattr("meanfield.simulation._UPDATES_BETWEEN_LOOKS", 20 * 6 * 100)
+    monkeypatch.setattr("meanfield.methods.runs._UPDATES_BETWEEN_LOOKS", 20 * 6 * 100)
     with pytest.raises(DivergenceError, match=r"at iteration ([1-9]\d\d|1000) "):
         run(activation=RELU, settings={"step_size": 100.0, "snapshots": {"final": 10**6}}, iterations=[0, 10**6])
 

@@ -159,6 +159,4 @@ if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
         plt.style.use(snakemake.input.style)
         data = plotting.load(snakemake.input.data, snakemake.params.names)
-        figure = draw(list(data.values()))
-        plotting.settle(figure)
-        plotting.save(figure, snakemake.output)
+        plotting.save(draw(list(data.values())), snakemake.output)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from meanfield.analysis.intervals import score_interval
+
 Floats = NDArray[np.float64]
 
 
@@ -66,11 +68,8 @@ def wilson(hits: ArrayLike, *, level: float = 0.95, cluster: int = 1) -> Share:
 
     """
     hits = np.asarray(hits, float)
-    n, p = hits.size / design_effect(hits, cluster), hits.mean()
-    z = _quantile(level, hits.size, cluster)
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Share(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
+    trials = hits.size / design_effect(hits, cluster)
+    return Share(*map(float, score_interval(hits.mean(), trials, _quantile(level, hits.size, cluster))))
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, *, level: float = 0.95, cluster: int = 1) -> Share:

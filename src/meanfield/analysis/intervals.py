@@ -64,11 +64,24 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
         Confidence level in (0, 1).
 
     """
-    k, n = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
-    z2 = stats.norm.ppf((1 + level) / 2) ** 2
-    share = k / n
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 / n * (share * (1 - share) + z2 / (4 * n))) / (1 + z2 / n)
+    trials = np.asarray(trials, dtype=float)
+    return score_interval(np.asarray(successes, dtype=float) / trials, trials, stats.norm.ppf((1 + level) / 2))
+
+
+def score_interval(share: Floats, trials: Floats, quantile: float) -> Interval:
+    """Return Wilson's score interval of a proportion, see `wilson_interval`.
+
+    Parameters
+    ----------
+    share, trials : float or array of float
+        The proportion and the number of trials, which may be an effective one.
+    quantile : float
+        Of the law of the studentised proportion: 1.96 for independent trials at 95 %.
+
+    """
+    z2 = quantile**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = quantile * np.sqrt((share * (1 - share) + z2 / (4 * trials)) / trials) / (1 + z2 / trials)
     return Interval(share, np.clip(centre - half, 0, share), np.clip(centre + half, share, 1))
 
 

@@ -3,7 +3,9 @@
 import numpy as np
 import xarray as xr
 
+from meanfield import io
 from meanfield.analysis.distances import Law, weighted
+from meanfield.analysis.intervals import largest, mean_interval
 from meanfield.errors import DataError
 
 # Probabilities of the quantiles that are kept of the reduced variables.
@@ -63,6 +65,58 @@ def comparable_records(
     place = np.abs(known[None, :] - np.where(found, times, 0.0)[:, None]).argmin(axis=1)
     found &= np.abs(known[place] - times) <= 1e-9 * np.maximum(times, 1e-300)
     return found, place[found]
+
+
+def records_from(time: np.ndarray, start: float) -> np.ndarray:
+    """Return which records lie at a mean-field time or later: the last one, if none does or the time is unknown."""
+    late = np.nan_to_num(time, nan=-1.0) >= start * (1 - 1e-9)
+    if not late.any():
+        late[-1] = True
+    return late
+
+
+def risk_variables(risk: np.ndarray, limit_risk: np.ndarray, time: np.ndarray, start: float) -> dict[str, tuple]:
+    """Return the labelled risk of a simulation: bands over replicates, and deviations from the limit equations.
+
+    Parameters
+    ----------
+    risk : array, shape (replicate, record)
+        Population risks [1].
+    limit_risk : array, shape (limit, record)
+        Those of the limit equations; nan where there is none [1].
+    time : array, shape (record,)
+        Mean-field times [1].
+    start : float
+        Deviations are summarised from this mean-field time on [1].
+
+    """
+    v = io.variable
+    late = records_from(time, start)
+    deviation = (risk[None] - limit_risk[:, None])[..., late]
+    band, final = mean_interval(risk), mean_interval(risk[:, -1])
+    return {
+        "risk": v("replicate record", risk, "population risk"),
+        "risk_mean": v("record", band.mean, "population risk, mean over replicates"),
+        "risk_low": v("record", band.low, "lower end of the 95 % interval of the mean risk"),
+        "risk_high": v("record", band.high, "upper end of the 95 % interval of the mean risk"),
+        "risk_least": v("record", risk.min(axis=0), "smallest population risk over replicates"),
+        "risk_largest": v("record", risk.max(axis=0), "largest population risk over replicates"),
+        "risk_limit": v("limit record", limit_risk, "population risk of the limit equation"),
+        "risk_deviation_max": v(
+            "limit replicate",
+            largest(np.abs(deviation)),
+            f"largest risk deviation from the limit from t = {start:g} on",
+        ),
+        "risk_deviation_mean_max": v(
+            "limit",
+            largest(np.abs(deviation.mean(axis=1))),
+            f"largest deviation of the mean risk from the limit from t = {start:g} on",
+        ),
+        "final_risk_each": v("replicate", risk[:, -1], "population risk at the end of each run"),
+        "final_risk": v("", final.mean, "population risk at the end"),
+        "final_risk_low": v("", final.low, "lower end of its 95 % interval"),
+        "final_risk_high": v("", final.high, "upper end of its 95 % interval"),
+    }
 
 
 def histogram_at(limit: xr.Dataset, record: int, edges: np.ndarray) -> np.ndarray:

@@ -59,3 +59,8 @@ def chunks(simulation: dict, replicates_per_job: int) -> list[range]:
     """Return the replicates of each job; a run may say itself how many there are in one."""
     total, size = simulation["replicates"], simulation.get("replicates_per_job", replicates_per_job)
     return [range(first, min(first + size, total)) for first in range(0, total, size)]
+
+
+def simulation_chunks(config: dict, experiment: str, simulation: str) -> list[range]:
+    """Return the replicates of each job of a simulation."""
+    return chunks(config["experiments"][experiment]["simulate"][simulation], config["replicates_per_job"])

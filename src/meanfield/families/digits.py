@@ -3,7 +3,7 @@
 import itertools
 
 from meanfield import registry, words
-from meanfield.families.common import chunks, method_problems
+from meanfield.families.common import method_problems
 
 RESERVED = ("widths",)
 # More iterations than this are surely a slip in horizon or width.
@@ -81,12 +81,6 @@ def simulation_parameters(config: dict, experiment: str, simulation: str) -> dic
         "records": block["records"],
         "pictures": block["analyse"]["pictures"],
     }
-
-
-def simulation_chunks(config: dict, experiment: str, simulation: str) -> list[range]:
-    """Return the replicates of each job of a simulation."""
-    settings = config["experiments"][experiment]["simulate"][simulation]
-    return chunks(settings, settings.get("replicates_per_job", config["replicates_per_job"]))
 
 
 def job_modules(config: dict, experiment: str, simulation: str) -> tuple[str, ...]:

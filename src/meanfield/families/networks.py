@@ -7,7 +7,6 @@ import numpy as np
 
 from meanfield import registry, words
 from meanfield.families.common import (
-    chunks,
     method_problems,
     record_iterations,
     snapshot_problems,
@@ -447,12 +446,6 @@ def convergence_parameters(config: dict, experiment: str) -> dict:
         "courant": solvers.get("finite_volume", {}).get("courant", 0.45),
         "relative_tolerance": solvers.get("characteristics", {}).get("relative_tolerance", 1e-7),
     }
-
-
-def simulation_chunks(config: dict, experiment: str, simulation: str) -> list[range]:
-    """Return the replicates of each job of a simulation."""
-    settings = config["experiments"][experiment]["simulate"][simulation]
-    return chunks(settings, settings.get("replicates_per_job", config["replicates_per_job"]))
 
 
 def job_modules(config: dict, experiment: str, part: str, name: str) -> tuple[str, ...]:

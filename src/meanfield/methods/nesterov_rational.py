@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.methods.oracle import Oracle
+from meanfield.methods.restarts import is_due, require_scheme
 
 TITLE = "Nesterov, k/(k + 3)"
-
-SCHEMES = ("function", "gradient", "none")
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,7 @@ class Hyperparameters:
     scheme: str = "none"
 
     def __post_init__(self):
-        if not isinstance(self.scheme, str) or self.scheme not in SCHEMES:
-            msg = f"scheme: {self.scheme!r} found; allowed: {', '.join(SCHEMES)}"
-            raise ValueError(msg)
+        require_scheme(self.scheme)
 
 
 class State(NamedTuple):
@@ -51,11 +48,7 @@ def step(state: State, oracle: Oracle, step_size: float, hyperparameters: Hyperp
     """Return the state after one iteration."""
     gradient = oracle.gradient(state.point)
     end = oracle.retract(state.point - step_size * gradient)
-    restart = np.zeros_like(oracle.inner(gradient, gradient), dtype=bool)
-    if hyperparameters.scheme == "gradient":
-        restart = oracle.inner(gradient, end - state.end) > 0
-    elif hyperparameters.scheme == "function":
-        restart = oracle.loss(end) > oracle.loss(state.end)
+    restart = is_due(hyperparameters.scheme, oracle, gradient, end, state.end)
     oracle.next()
     momentum = np.where(restart, 0.0, state.age / (state.age + 3))
     return State(oracle.retract(end + momentum * (end - state.end)), end, np.where(restart, 0.0, state.age + 1))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from meanfield.kernels.momentum import Momentum
 from meanfield.methods.oracle import Oracle
 from meanfield.methods.ranges import require_range
+from meanfield.methods.restarts import is_due, require_scheme
 
 TITLE = "Restarted Nesterov"
 
@@ -43,9 +44,7 @@ class Hyperparameters:
     inverse_condition: float
 
     def __post_init__(self):
-        if not isinstance(self.scheme, str) or self.scheme not in _RULES:
-            msg = f"scheme: {self.scheme!r} found; allowed: {', '.join(sorted(_RULES))}"
-            raise ValueError(msg)
+        require_scheme(self.scheme)
         require_range("inverse_condition", self.inverse_condition, 0, 1, include_high=True)
 
 
@@ -66,11 +65,7 @@ def step(state: State, oracle: Oracle, step_size: float, hyperparameters: Hyperp
     """Return the state after one iteration."""
     gradient = oracle.gradient(state.point)
     end = oracle.retract(state.point - step_size * gradient)
-    restart = np.zeros_like(oracle.inner(gradient, gradient), dtype=bool)
-    if hyperparameters.scheme == "gradient":
-        restart = oracle.inner(gradient, end - state.end) > 0
-    elif hyperparameters.scheme == "function":
-        restart = oracle.loss(end) > oracle.loss(state.end)
+    restart = is_due(hyperparameters.scheme, oracle, gradient, end, state.end)
     oracle.next()
     theta = np.asarray(state.theta)
     b = theta**2 - hyperparameters.inverse_condition
