@@ -1,6 +1,7 @@
 """Copies of the project to run in: the tests never touch the working copy's results."""
 
 import copy
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+import meanfield  # noqa: F401  (points numba at the folder of this state of the source)
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.yaml"
@@ -45,6 +48,31 @@ def changed(base, path, value):
     return config
 
 
+# Copies of the package whose compiled kernels a new copy takes over; numba files them by folder.
+DONORS = [ROOT]
+
+
+def lend_kernels(borrower: Path) -> None:
+    """Give a copy of the project the kernels that others have compiled, so that it does not compile them again.
+
+    Numba looks at the size and the time of a source file, which copies keep: edited kernels are compiled anew.
+    """
+    cache = Path(os.environ.get("NUMBA_CACHE_DIR", "nowhere"))
+    for donor in DONORS:
+        packages = [folder / "src" / "meanfield" for folder in (donor, borrower)]
+        for module in [packages[0], *(path for path in packages[0].rglob("*") if path.is_dir())]:
+            target = packages[1] / module.relative_to(packages[0])
+            ours, theirs = (
+                cache / f"{path.name}_{hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()}"
+                for path in (module, target)
+            )
+            if ours.is_dir():
+                shutil.copytree(ours, theirs, dirs_exist_ok=True)
+        names = [hashlib.sha256(str(path).encode()).hexdigest()[:16] for path in packages]
+        for marker in cache.glob(f"warm-{names[0]}-*"):
+            marker.with_name(marker.name.replace(*names)).touch()
+
+
 class Project:
     """A copy of the project, with the snakemake of this environment."""
 
@@ -60,6 +88,7 @@ class Project:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
+        lend_kernels(folder)
         self.overlays = ["tests/tiny.yaml"]
 
     def path(self, name: str) -> Path:
@@ -136,6 +165,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny scale, built once on two cores; tests only read it, or copy it."""
     copy = Project(tmp_path_factory.mktemp("built") / "project")
     copy.run("all", *EXTRA)
+    DONORS.append(copy.folder)
     return copy
 
 
@@ -145,5 +175,6 @@ def rebuilt(built: Project, tmp_path: Path) -> Project:
     shutil.copytree(built.folder, tmp_path / "project", symlinks=True)
     copy = object.__new__(Project)
     copy.folder = tmp_path / "project"
+    lend_kernels(copy.folder)
     copy.overlays = list(built.overlays)
     return copy

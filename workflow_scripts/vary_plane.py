@@ -1,4 +1,4 @@
-"""Rule vary_plane: shares at the lowest minimum with step sizes, or temperatures, times a factor."""
+"""Rule vary_plane: shares at the lowest minimum with step sizes, temperatures, or both, times a factor."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.counts import ranks, wilson
+from meanfield.analysis.counts import paired_difference, ranks, wilson
 from meanfield.logs import logged_to, logger
 from meanfield.plane_runs import LEFT_DOMAIN, Conditions, cluster_size, is_thermal, run, scaled, uniform_starts
 from meanfield.problems.plane import assign_to_minima, potential_from
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def vary(parameters: dict, labels: dict[str, str], minima: np.ndarray, threads: int = 1) -> xr.Dataset:
-    """Return shares and ranks for each factor on the step sizes, and for each on the temperatures."""
+    """Return shares and ranks for each factor on the step sizes, and for each on the temperatures.
+
+    Where the study names two runs to compare, the paired difference of their shares under every pair of factors too.
+    """
     potential, study, level = potential_from(parameters["problem"]), parameters["study"], parameters["level"]
     conditions = Conditions(
         parameters["seed"], parameters["experiment"], tuple(parameters["window"]), tuple(parameters["domain"]),
@@ -59,6 +62,23 @@ def vary(parameters: dict, labels: dict[str, str], minima: np.ndarray, threads: 
             )
         found[f"rank_best_{part}"] = v(f"run {part}_factor", np.transpose(best), "best rank that intervals allow")
         found[f"rank_worst_{part}"] = v(f"run {part}_factor", np.transpose(worst), "worst rank that intervals allow")
+    if "compared" in study:
+        first, second = study["compared"]
+        cluster = int(np.lcm(*(clusters[list(runs).index(name)] for name in (first, second))))
+        table = [
+            [
+                paired_difference(hits(first, step, heat), hits(second, step, heat), level=level, cluster=cluster)
+                for heat in study["temperature_factors"]
+            ]
+            for step in study["step_factors"]
+        ]
+        for n, (name, what) in enumerate((("", ""), ("_low", ", lower end"), ("_high", ", upper end"))):
+            found[f"difference{name}"] = v(
+                "step_factor temperature_factor",
+                np.array(table)[..., n],
+                f"share of {first} less that of {second}{what}",
+            )
+        found["compared"] = v("compared_run", [labels[first], labels[second]], "labels of the runs compared")
     return xr.Dataset(
         {
             **found,

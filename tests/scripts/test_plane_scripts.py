@@ -117,6 +117,28 @@ def test_factors_of_one_give_the_runs_themselves(config, runs, surface):
     descent = found.sel(run="gradient_descent")
     assert descent["share_step"].sel(step_factor=1.0) == pytest.approx(at.mean())
     assert (descent["share_temperature"] == at.mean()).all()
+    # Both factors at once: with neither, the difference of the two runs; descent has no temperature.
+    assert found["difference"].dims == ("step_factor", "temperature_factor")
+    agents = found["share_step"].sel(run="mf_homsgld", step_factor=1.0)
+    assert found["difference"].sel(step_factor=1.0, temperature_factor=1.0) == pytest.approx(float(agents - at.mean()))
+    hot = found["share_temperature"].sel(run="mf_homsgld", temperature_factor=2.0)
+    assert found["difference"].sel(step_factor=1.0, temperature_factor=2.0) == pytest.approx(float(hot - at.mean()))
+    assert ((found["difference_low"] <= found["difference"]) & (found["difference"] <= found["difference_high"])).all()
+
+
+def test_the_joint_map_shows_bold_what_intervals_decide(config, runs, surface):
+    parameters = plane.sensitivity_parameters(config, "muller_brown")
+    labels = plane.labels(config, "muller_brown", "sensitivity")
+    found = load("vary_plane").vary(parameters, labels, surface["minimum_position"].values)
+    found["difference"][:] = [[0.2, -0.01], [0.0, 0.05]]
+    found["difference_low"][:] = [[0.1, -0.05], [-0.1, -0.01]]
+    found["difference_high"][:] = [[0.3, 0.03], [0.1, 0.1]]
+    all_runs = plane.labels(config, "muller_brown", "minima")
+    counts = load("compare_plane").compare(runs, all_runs, surface, config["experiments"]["muller_brown"]["analyse"])
+    drawn = load("figures/fig11_muller_brown_minima").draw(counts, None, found)
+    joint = next(axis for axis in drawn.axes if "less" in axis.get_title())
+    shown = {text.get_text(): text.get_fontweight() for text in joint.texts}
+    assert shown == {"+20": "bold", "−1": "normal", "+0": "normal", "+5": "normal"}
 
 
 def test_the_fate_of_the_minima(config):

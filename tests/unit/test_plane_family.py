@@ -56,6 +56,7 @@ INNER = f"{MB}.simulate.inner_langevin_restart.phases.0"
         (f"{MB}.simulate.langevin.phases.0.hyperparameters.regularisation", 0.1, "0.1 found, 0 needed on the plane"),
         (f"{MB}.trajectories.runs", ["nestrov"], "'nestrov' found (did you mean 'nesterov'?)"),
         (f"{MB}.sensitivity.runs", ["x"], "sensitivity.runs: 'x' found"),
+        (f"{MB}.sensitivity.compared", ["langevin", "x"], "sensitivity.compared: 'x' found"),
         (f"{MB}.sensitivity.starts", 15, "agents: 10 found, which does not divide sensitivity.starts = 15"),
         (f"{MB}.smoothing.shown", [0.5], "smoothing.shown.0: 0.5 found, which is not between"),
         (f"{MB}.smoothing.shown", [0.002, 0.001, 0.01], "they must increase strictly"),

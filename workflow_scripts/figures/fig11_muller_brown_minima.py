@@ -99,6 +99,29 @@ def _heat(axis: Axes, study: xr.Dataset, part: str):
     return image
 
 
+def _difference(axis: Axes, study: xr.Dataset):
+    difference = 100 * study["difference"].values
+    decided = (study["difference_low"].values > 0) | (study["difference_high"].values < 0)
+    largest = max(1.0, np.abs(difference).max())
+    image = axis.imshow(difference, vmin=-largest, vmax=largest, aspect="auto", cmap="PuOr")
+    for row, column in np.ndindex(difference.shape):
+        value = difference[row, column]
+        axis.text(
+            column, row, f"{value:+.0f}".replace("-", "−"), ha="center", va="center", fontsize=5.5,
+            color="white" if abs(value) > 0.65 * largest else "black",
+            fontweight="bold" if decided[row, column] else "normal",
+        )  # fmt: skip
+    for part, set_ticks in (("step", axis.set_yticks), ("temperature", axis.set_xticks)):
+        factors = study[f"{part}_factor"].values
+        set_ticks(range(factors.size), [f"{factor:g}" for factor in factors])
+    axis.set_xlabel("factor on temperatures")
+    axis.set_ylabel("factor on step sizes")
+    axis.tick_params(length=0)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    return image
+
+
 def draw(standard: xr.Dataset, variant: xr.Dataset | None, sensitivity: xr.Dataset | None) -> Figure:
     """Return the figure: final values, minima reached on one or two potentials, and ranks under other settings."""
     comparisons = [standard, *([variant] if variant is not None else [])]
@@ -132,16 +155,22 @@ def draw(standard: xr.Dataset, variant: xr.Dataset | None, sensitivity: xr.Datas
     handles.append(plt.Line2D([], [], color="black", linewidth=1.0, label="interval, lowest"))
     figure.legend(handles=handles, loc="outside upper center", ncols=4 if minima < 4 else 5, handlelength=1.4)
     if sensitivity is not None:
-        below = grid[1].subgridspec(1, 2, width_ratios=[max(2, sensitivity.sizes["step_factor"]),
-                                                        max(2, sensitivity.sizes["temperature_factor"])])  # fmt: skip
-        maps = [figure.add_subplot(below[n]) for n in range(2)]
-        for axis, part in zip(maps, ("step", "temperature"), strict=True):
+        widths = [max(2, sensitivity.sizes[f"{part}_factor"]) for part in ("step", "temperature")]
+        joint = "difference" in sensitivity
+        below = grid[1].subgridspec(1, 2 + joint, width_ratios=widths + [widths[1]] * joint)
+        maps = [figure.add_subplot(below[n]) for n in range(2 + joint)]
+        for axis, part in zip(maps, ("step", "temperature"), strict=False):
             image = _heat(axis, sensitivity, part)
         maps[0].set_yticks(range(sensitivity.sizes["run"]), sensitivity["label"].values, fontsize=6)
         maps[1].set_yticks([])
-        figure.colorbar(image, ax=maps, label="share, lowest minimum", shrink=0.9, pad=0.01, aspect=14)
+        figure.colorbar(image, ax=maps[:2], label="share, lowest minimum", shrink=0.9, pad=0.01, aspect=14)
         axes += maps
-        titles += ["shares and ranks, other steps", "shares and ranks, other temperatures"]
+        titles += ["ranks, other steps", "ranks, other temperatures"]
+        if joint:
+            image = _difference(maps[2], sensitivity)
+            figure.colorbar(image, ax=maps[2], label="percentage points", shrink=0.9, pad=0.02, aspect=14)
+            first, second = (str(label).replace(", annealed", "") for label in sensitivity["compared"].values)
+            titles.append(f"{first} less {second}")
     plotting.panels(axes, titles)
     return figure
 

@@ -49,6 +49,12 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
             for run in runs
             if run not in experiment["simulate"]
         ]
+    study = experiment.get("sensitivity", {})
+    found += [
+        words.unknown(f"{key}.sensitivity.compared", run, study["runs"])
+        for run in study.get("compared", [])
+        if run not in study["runs"]
+    ]
     if "smoothing" in experiment:
         side = max(window[1] - window[0], window[3] - window[2])
         found += _smoothing_study_problems(f"{key}.smoothing", experiment["smoothing"], bound, side)
