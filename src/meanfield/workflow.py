@@ -115,3 +115,21 @@ def code_digest(script: str | Path, modules: tuple[str, ...] = (), *, source: st
         digest.update(name.encode())
         digest.update(ast.dump(_without_docstrings(tree)).encode())
     return digest.hexdigest()[:16]
+
+
+def lift_default_rate_limit(scheduler) -> None:
+    """Lift the limit on how fast jobs start, unless the user has set one.
+
+    With a limit, Snakemake's scheduler wakes up once per timespan for every job that it has ever started: hundreds of
+    times a second towards the end of a run of some hundred jobs, which takes a good part of a core, and more with more
+    jobs. Its default, 100 jobs per second, holds nobody back.
+
+    Parameters
+    ----------
+    scheduler : snakemake.scheduling.job_scheduler.JobScheduler
+        Before its first job.
+
+    """
+    limit = scheduler.job_rate_limiter
+    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+        scheduler.job_rate_limiter = None
