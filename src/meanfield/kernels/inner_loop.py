@@ -190,6 +190,27 @@ def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, act
                     _add_row(mean[c, start:stop], row, weight)
 
 
+@nb.njit(cache=True, nogil=True)
+def _begin(x, y, mean, weight, carried):
+    # An agent's fast copy starts where the agent is, unless it is carried over, and its average with what that weighs.
+    for c in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            if not carried:
+                y[c, i] = x[c, i]
+            mean[c, i] = weight * x[c, i]
+
+
+@nb.njit(cache=True, nogil=True)
+def _move(x, mean, centre, ratio, pull):
+    # The agent goes to the average, and to the centre of all agents if it is pulled there.
+    for c in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            way = ratio * (x[c, i] - mean[c, i])
+            if pull != 0:
+                way += pull * (x[c, i] - centre[c, i])
+            x[c, i] -= way
+
+
 class InnerLoopRun:
     """A replicate's run of an optimiser with an inner loop; made once, then advanced.
 
@@ -239,19 +260,17 @@ class InnerLoopRun:
         )  # fmt: skip
         averaging = loop.averaging.astype(dtype)
         samples, targets = self._samples(first * loop.agents, loop.steps * loop.agents)
-        centre = self._x.mean(axis=0)
+        pull = 0.0 if math.isinf(scope) else loop.ratio * scope * loop.attraction
+        centre = self._x.mean(axis=0) if pull else self._x[0]
         for agent in range(loop.agents):
             x, y = self._x[agent], self._y[agent]
-            if not loop.carried:
-                y[...] = x
-            self._mean[...] = averaging[0] * x
+            _begin(x, y, self._mean, averaging[0], loop.carried)
             numbers = (np.arange(first, first + loop.steps) * loop.agents + agent) * neurons
             _inner_steps(
                 y, x, self._mean, samples[agent :: loop.agents], targets[agent :: loop.agents], averaging[1:], rates,
                 self._problem.extra_columns, self._activation, self._work, self._noise, self._key, numbers,
             )  # fmt: skip
-            pull = 0.0 if math.isinf(scope) else loop.ratio * scope * loop.attraction
-            x -= (loop.ratio * (x - self._mean) + pull * (x - centre)).astype(dtype)
+            _move(x, self._mean, centre, dtype.type(loop.ratio), dtype.type(pull))
         self._iteration += 1
 
     def _samples(self, first: int, count: int) -> tuple[NDArray, NDArray]:
