@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import linalg, stats
 
 from meanfield.kernels.block_sgd import BlockState
 from meanfield.kernels.momentum import SGD, Momentum
@@ -115,25 +115,25 @@ class IsotropicGaussians:
         neurons = len(weights)
         norms = np.linalg.norm(weights, axis=1)
         units = weights / np.maximum(norms, 1e-300)[:, None]
-        diagonal = sum(0.5 * self.activation.gaussian_mean_square(tau * norms) for tau in self.scales)
+        squares = np.array([self.activation.gaussian_mean_square(tau * norms) for tau in self.scales])
         pairs = 0.0
         if neurons > 1:
-            cosines = np.clip(units @ units.T, -1, 1)
-            largest = np.abs(cosines[~np.eye(neurons, dtype=bool)]).max()
-            tables, remainder, order = self._hermite_tables(norms, largest)
+            # Half of the symmetric matrix: row i holds the cosines of neuron i with those before it.
+            cosines = linalg.blas.dsyrk(1.0, units.T, trans=1).T
+            tables, remainder, order = self._hermite_tables(norms, squares, _largest_below_diagonal(cosines))
             bound = np.inf if remainder == 0 else remainder ** (-1 / (order + 1))
             pairs, rows, columns = _pair_sum(cosines, tables, min(bound, 1.0))
             if rows.size:
-                pairs += 2 * self.interaction(norms[rows], norms[columns], cosines[rows, columns]).sum()
-        return float(1 + 2 * self.potential(norms).mean() + (pairs + diagonal.sum()) / neurons**2)
+                parallel = np.clip(cosines[rows, columns], -1, 1)
+                pairs += 2 * self.interaction(norms[rows], norms[columns], parallel).sum()
+        return float(1 + 2 * self.potential(norms).mean() + (pairs + 0.5 * squares.sum()) / neurons**2)
 
-    def _hermite_tables(self, norms: Floats, cosine: float) -> tuple[Floats, float, int]:
+    def _hermite_tables(self, norms: Floats, squares: Floats, cosine: float) -> tuple[Floats, float, int]:
         # Hermite coefficients of both classes, shape (class, order + 1, neuron), to an order at which the
         # remainder |c|^(n+1) sum_{m>n} |h_m h_m'| is below the tolerance, and the remainder without its power of c in
         # units of the tolerance, which is relative to the largest E sigma^2 where that exceeds one.
         for order in _ORDERS:
             tables = np.array([self.activation.hermite(tau * norms, order) for tau in self.scales])
-            squares = np.array([self.activation.gaussian_mean_square(tau * norms) for tau in self.scales])
             tolerance = _RISK_TOLERANCE * max(1.0, float(squares.max()))
             remainder = float(np.maximum(squares - (tables**2).sum(axis=1), 0).max()) / tolerance
             if remainder * cosine ** (order + 1) <= 1:
@@ -162,6 +162,15 @@ class IsotropicGaussians:
         mean_positive = 1 / np.sqrt(2 * np.pi)
         growth = (right - left) * mean_positive  # d/dt E sigma(tG) at t = 0+
         return sum(0.5 * (at_zero - y) * tau * growth for y, tau in zip((1, -1), self.scales, strict=True))
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _largest_below_diagonal(matrix):
+    largest = 0.0
+    for i in range(1, len(matrix)):
+        for value in matrix[i, :i]:
+            largest = max(largest, abs(value))
+    return min(largest, 1.0)
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
