@@ -49,6 +49,7 @@ include: "rules/plane.smk"
 include: "rules/sampling.smk"
 include: "rules/multiscale.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 include: "rules/report.smk"
 
 

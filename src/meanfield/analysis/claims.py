@@ -1,10 +1,10 @@
 """Claims: from analysed datasets to an estimate with its interval, and from that and a criterion to a verdict.
 
-Each function of `STATISTICS` takes one to three analysed datasets and the parameters that `report/claims.yaml` gives it,
-and returns an `Estimate`. Intervals are at 95 %. Means over replicates have Student's interval, on the logarithmic scale
-where the quantity is a ratio; where two runs share their samples and initial weights, the ratio is taken replicate by
-replicate first, so that what they share cancels. Shares have the exact interval of Clopper and Pearson. What is not random
-has an interval of its own kind, such as the spread of two solvers. Nothing here reads a file.
+Each function of `STATISTICS` takes one to three analysed datasets and the parameters that `report/claims.yaml` gives,
+and returns an `Estimate`. Intervals are at 95 %. Means over replicates have Student's interval, on the logarithmic
+scale where the quantity is a ratio; where two runs share their samples and initial weights, the ratio is taken replicate
+by replicate first, so that what they share cancels. Shares have the exact interval of Clopper and Pearson. What is not
+random has an interval of its own kind, such as the spread of two solvers. Nothing here reads a file.
 """
 
 import math
@@ -96,8 +96,8 @@ def evaluate(part: dict[str, Any], datasets: list[xr.Dataset]) -> dict[str, Any]
     Returns
     -------
     dict
-        `estimate`, `low`, `high` [unit of the statistic], `count`, `interval` (its kind), `verdict`, and `reason`, which
-        says why there is none where there is none.
+        `estimate`, `low`, `high` [unit of the statistic], `count`, `interval` (its kind), `verdict`, and `reason`,
+        which says why there is none where there is none.
 
     """
     wanted = region(part)
@@ -120,7 +120,8 @@ def not_evaluated(reason: str) -> dict[str, Any]:
     """Return the entry of a part that cannot be evaluated, with the reason."""
     nan = math.nan
     return {
-        "estimate": nan, "low": nan, "high": nan, "count": 0, "interval": "", "verdict": NOT_EVALUATED, "reason": reason,
+        "estimate": nan, "low": nan, "high": nan, "count": 0, "interval": "", "verdict": NOT_EVALUATED,
+        "reason": reason,
     }  # fmt: skip
 
 
@@ -183,7 +184,9 @@ def _common(first: xr.Dataset, second: xr.Dataset, variable: str, select: dict) 
 # -- statistics of runs ---------------------------------------------------------------------------------------------
 
 
-def replicate_mean(dataset: xr.Dataset, *, variable: str, select: dict | None = None, scale: str = "linear") -> Estimate:
+def replicate_mean(
+    dataset: xr.Dataset, *, variable: str, select: dict | None = None, scale: str = "linear"
+) -> Estimate:
     """Return the mean over replicates of a value that each has; the geometric one on the scale `log`."""
     values = _samples(_picked(dataset, variable, select or {}), ("replicate",))
     return _mean(values, logarithmic=scale == "log", kind=STUDENT)
@@ -243,7 +246,9 @@ def paired_ratio(
     return _mean(np.exp(values), logarithmic=True, kind=PAIRED)
 
 
-def late_ratio(dataset: xr.Dataset, *, variable: str = "risk", select: dict | None = None, since: float = 0.1) -> Estimate:
+def late_ratio(
+    dataset: xr.Dataset, *, variable: str = "risk", select: dict | None = None, since: float = 0.1
+) -> Estimate:
     """Return the value at the end by that after a share of the gradients, geometric mean over replicates.
 
     Near one the curve has become flat. With the share zero it is the end by the beginning. What takes no gradients, the
