@@ -2,9 +2,9 @@
 
 Each function of `STATISTICS` takes one to three analysed datasets and the parameters that `report/claims.yaml` gives,
 and returns an `Estimate`. Intervals are at 95 %. Means over replicates have Student's interval, on the logarithmic
-scale where the quantity is a ratio; where two runs share their samples and initial weights, the ratio is taken replicate
-by replicate first, so that what they share cancels. Shares have the exact interval of Clopper and Pearson. What is not
-random has an interval of its own kind, such as the spread of two solvers. Nothing here reads a file.
+scale where the quantity is a ratio; where two runs share their samples and initial weights, the ratio is taken
+replicate by replicate first, so that what they share cancels. Shares have the exact interval of Clopper and Pearson.
+What is not random has an interval of its own kind, such as the spread of two solvers. Nothing here reads a file.
 """
 
 import math
@@ -164,21 +164,28 @@ def _mean(values: Floats, *, logarithmic: bool, kind: str) -> Estimate:
     return Estimate(*map(float, band), kept.size, kind)
 
 
-def _common(first: xr.Dataset, second: xr.Dataset, variable: str, select: dict) -> tuple[Floats, Floats, Floats]:
-    # Common gradient counts, and both variables there, replicate by common replicate.
+def _common(first: xr.Dataset, second: xr.Dataset, variable: str, select: dict) -> tuple[Floats, Floats]:
+    # Gradient counts of the first run's records up to the end of the shorter run, and there the difference of the
+    # logarithms of both, replicate by common replicate. Where the second run has no record it is interpolated, on
+    # logarithmic axes.
     for dataset in (first, second):
         if "evaluation" not in dataset or "replicate" not in dataset.coords:
             raise UnavailableError("a dataset of runs with their gradient counts is needed")
     both = np.intersect1d(first["replicate"].values, second["replicate"].values)
-    spent, i, j = np.intersect1d(first["evaluation"].values, second["evaluation"].values, return_indices=True)
-    if not both.size or spent.size < 2:
-        raise UnavailableError("the two runs have no replicates or gradient counts in common")
-    tables = []
-    for dataset, records in ((first, i), (second, j)):
+    if not both.size:
+        raise UnavailableError("the two runs have no replicates in common")
+    spent, logs = [], []
+    for dataset in (first, second):
         array = _picked(dataset, variable, {axis: label for axis, label in select.items() if axis in dataset.dims})
-        table = _samples(array, ("replicate", "record"))
-        tables.append(table[np.searchsorted(dataset["replicate"].values, both)][:, records])
-    return spent.astype(float), *tables
+        table = _samples(array, ("replicate", "record"))[np.searchsorted(dataset["replicate"].values, both)]
+        spent.append(dataset["evaluation"].values.astype(float))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs.append(np.log(table))
+    last = min(spent[0][-1], spent[1][-1]) * (1 + 1e-9)
+    kept = spent[0] <= last
+    at = np.log1p(spent[0][kept])
+    other = np.array([np.interp(at, np.log1p(spent[1]), row) for row in logs[1]])
+    return spent[0][kept], logs[0][:, kept] - other
 
 
 # -- statistics of runs ---------------------------------------------------------------------------------------------
@@ -230,16 +237,15 @@ def paired_ratio(
 ) -> Estimate:
     """Return the ratio of two runs at the same numbers of gradients, replicate by replicate, on common samples.
 
-    It is the geometric mean over the replicates and over the records from the share `since` to the share `until` of the
-    last common number of gradients: the record at or before it if the two are equal. On the scale `log10` it is the
-    decimal logarithm of the ratio.
+    It is the geometric mean over the replicates and over the first run's records from the share `since` to the share
+    `until` of the gradients that both have spent; the last record up to there if no record lies between. On the scale
+    `log10` it is the decimal logarithm of the ratio.
     """
-    spent, one, other = _common(first, second, variable, select or {})
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(one) - np.log(other)
-    chosen = (spent >= since * spent[-1] * (1 - 1e-9)) & (spent <= until * spent[-1] * (1 + 1e-9))
+    spent, logs = _common(first, second, variable, select or {})
+    last = min(float(run["evaluation"].values[-1]) for run in (first, second))
+    chosen = (spent >= since * last * (1 - 1e-9)) & (spent <= until * last * (1 + 1e-9))
     if not chosen.any():
-        chosen[np.flatnonzero(spent <= until * spent[-1])[-1]] = True
+        chosen[np.flatnonzero(spent <= until * last)[-1]] = True
     values = logs[:, chosen].mean(axis=1)
     if scale == "log10":
         return _mean(values / math.log(10), logarithmic=False, kind=PAIRED)
