@@ -72,8 +72,9 @@ onerror:
 
 
 rule all:
-    """Build every figure and the report."""
+    """Build every figure and both reports."""
     default_target: True
     input:
         collect("<results>/figures/{figure}.{format}", figure=config["figures"], format=FORMATS),
         "<results>/report/report.pdf",
+        "<results>/report/report.html",
