@@ -111,7 +111,7 @@ rule draw_rule_graph:
 
 
 rule gallery:
-    """Copy the figures and the rule graph to the pictures of the README."""
+    """Renew the pictures and the lists of figures in the README and in the documentation."""
     input:
         figures=collect("<results>/figures/{figure}.png", figure=config["figures"]),
         graph="<results>/report/rule_graph.png",
@@ -119,5 +119,8 @@ rule gallery:
         "<logs>/gallery.log",
     conda:
         "../envs/environment.yaml"
+    params:
+        python=sys.executable,
     shell:
-        "mkdir -p docs/gallery && cp {input.figures} {input.graph} docs/gallery/ 2> {log}"
+        "(mkdir -p docs/gallery && cp {input.figures} {input.graph} docs/gallery/ "
+        "&& {params.python} -m meanfield gallery) 2> {log}"

@@ -77,7 +77,9 @@ def assemble(exported: str, pictures: dict[bytes, Path], figures: dict[str, str]
     mathematics = part(r"<style>(.*?)</style>", exported, "a style of mathematics")[1]
     body = part(r"<body>(.*)</body>", exported[: contents.start()] + exported[contents.end() :], "a body")[1]
     body = re.sub(r"<table>.*?</table>", r'<div class="scroll" tabindex="0">\g<0></div>', body, flags=re.DOTALL)
-    shown = sorted((name for name in figures if f'id="fig-{name}"' in body), key=lambda name: body.index(f'"fig-{name}"'))
+    shown = sorted(
+        (name for name in figures if f'id="fig-{name}"' in body), key=lambda name: body.index(f'"fig-{name}"')
+    )
     index = "".join(f'<li><a href="#fig-{name}">{html.escape(figures[name])}</a></li>' for name in shown)
     return f"""<!DOCTYPE html>
 <html lang="en-GB">
