@@ -36,6 +36,7 @@ SIMULTANEOUS = "simultaneous for all pairs of methods"
 SOLVERS = "spread of the solvers"
 LOCATED = "to which its end is located"
 BRACKET = "between the steps where no run and where every run escapes"
+LAST_STRENGTHS = "over the last two strengths"
 EXACT = "not random"
 # Relative precision to which the end of a minimum under smoothing is located; see problems.smoothing.follow_minimum.
 _LOCATED = 1e-4
@@ -433,7 +434,10 @@ def survival(dataset: xr.Dataset, *, smoothing: str, minimum: int, against: str 
 
 
 def displacement(dataset: xr.Dataset, *, smoothing: str, minimum: int) -> Estimate:
-    """Return how far a smoothing has moved a minimum at the greatest strength that it survives [unit of length]."""
+    """Return how far a smoothing has moved a minimum at the greatest strength that it survives [unit of length].
+
+    The interval spans the last two strengths, between which the path is not known.
+    """
     array = _picked(dataset, "displacement", {"smoothing": smoothing})
     if minimum > array.sizes["minimum"]:
         raise UnavailableError(f"this potential has {array.sizes['minimum']} minima in its window")
@@ -441,7 +445,7 @@ def displacement(dataset: xr.Dataset, *, smoothing: str, minimum: int) -> Estima
     path = path[np.isfinite(path)]
     if not path.size:
         raise UnavailableError("the minimum survives no strength of this smoothing")
-    return Estimate(float(path[-1]), float(path[-1]), float(path[-1]), 1, EXACT)
+    return Estimate(float(path[-1]), float(path[-2:].min()), float(path[-2:].max()), 1, LAST_STRENGTHS)
 
 
 def escape_radius(sweep: xr.Dataset, simulation: xr.Dataset, limits: xr.Dataset) -> Estimate:
