@@ -10,8 +10,8 @@ import yaml
 from conftest import ROOT, load
 from scipy import stats
 
-from meanfield import io, ledger
 from meanfield import config as configuration
+from meanfield import io, ledger
 from meanfield.analysis import claims
 from meanfield.analysis.claims import INCONCLUSIVE, NOT_EVALUATED, NOT_REPRODUCED, REPRODUCED, Estimate
 from meanfield.errors import ConfigError
