@@ -1,5 +1,7 @@
 """Identity cards, differences and the cost of figures, as a reader sees them at a terminal."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -34,11 +36,11 @@ def test_an_identity_card_says_what_a_dataset_is(file, capsys):
     assert main(["show", file]) == 0
     text = capsys.readouterr().out
     lines = text.splitlines()
+    parent = provenance.sha256(file.replace("one.nc", "parent.txt"))
     assert lines[0] == file
     for start, part in (
         ("title", "A run"), ("what", "What it is."), ("made by", "rule simulate, revision "), ("seed", "7"),
-        ("with", "numpy "), ("parents", f"digits  SHA-256 {provenance.sha256(file.replace('one.nc', 'parent.txt'))[:16]}"),
-        ("axes", "record 3"),
+        ("with", "numpy "), ("parents", f"digits  SHA-256 {parent[:16]}"), ("axes", "record 3"),
     ):  # fmt: skip
         (line,) = [line for line in lines if line.startswith(start + " ")]
         assert part in line
@@ -63,8 +65,8 @@ def test_differences_are_named_and_measured(file, tmp_path, capsys):
         "parameter settings.step_size: 0.1 / 0.2",
         "seed: 7 / 8",
         "variable record: 1 of 3 entries differ",
-        f"variable risk: 2 of 3 entries differ; largest 3, root mean square {3 / np.sqrt(2):.3g}, {relative:.3g} of that "
-        "of the second; 1 defined in one only",
+        "variable risk: 2 of 3 entries differ; "
+        f"largest 3, root mean square {3 / np.sqrt(2):.3g}, {relative:.3g} of that of the second; 1 defined in one only",
     ]
 
 
@@ -97,7 +99,7 @@ def broken(tmp_path, kind, good):
     elif kind == "text":
         path.write_text("not netCDF", encoding="utf-8")
     elif kind == "truncated":
-        path.write_bytes(open(good, "rb").read()[:2000])
+        path.write_bytes(Path(good).read_bytes()[:2000])
     elif kind == "folder":
         path.mkdir()
     return str(path)
