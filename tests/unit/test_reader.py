@@ -66,7 +66,8 @@ def test_differences_are_named_and_measured(file, tmp_path, capsys):
         "seed: 7 / 8",
         "variable record: 1 of 3 entries differ",
         "variable risk: 2 of 3 entries differ; "
-        f"largest 3, root mean square {3 / np.sqrt(2):.3g}, {relative:.3g} of that of the second; 1 defined in one only",
+        f"largest 3, root mean square {3 / np.sqrt(2):.3g}, {relative:.3g} of that of the second; "
+        "1 defined in one only",
     ]
 
 
