@@ -58,6 +58,7 @@ include: "rules/report.smk"
 # it has to run, Snakemake looks at no other reason for the jobs behind it, and a changed parameter would go unnoticed.)
 onstart:
     locks.note_run()
+    wf.lift_default_rate_limit(workflow.scheduler)
     planned = list(workflow.dag.needrun_jobs())
     if kernel_groups(planned):
         caches.warm_up(precisions(planned), kernel_groups(planned))

@@ -167,7 +167,7 @@ rule analyse_widths:
     """Reduce a width study to distances to the limit equations and their slopes."""
     input:
         runs="<results>/simulations/{experiment}/{study}.nc",
-        limits=limit_datasets,
+        limits=study_limit_datasets,
     output:
         dataset="<results>/analysis/{experiment}/{study}.nc",
     log:
@@ -184,6 +184,6 @@ rule analyse_widths:
         runtime=10,
     params:
         code=code("analyse_widths.py"),
-        limits=limit_names,
+        limits=study_limit_names,
     script:
         "../workflow_scripts/analyse_widths.py"

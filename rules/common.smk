@@ -207,6 +207,20 @@ def limit_datasets(wildcards):
     )
 
 
+def study_limit_names(wildcards):
+    """Return the names of the limit equations that a width study is compared with."""
+    return networks.study_limits(config, wildcards.experiment, wildcards.study)
+
+
+def study_limit_datasets(wildcards):
+    """Return their solutions."""
+    return collect(
+        "<results>/simulations/{experiment}/{limit}.nc",
+        experiment=wildcards.experiment,
+        limit=study_limit_names(wildcards),
+    )
+
+
 def experiment_problem(wildcards):
     """Return an experiment's problem and the activation that it names."""
     return networks.problem_parameters(config, wildcards.experiment)

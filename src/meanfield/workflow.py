@@ -1,6 +1,7 @@
 """What the rules need from Python: code digests and the parameters of each job. No numerics."""
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +48,8 @@ def _imported_names(tree: ast.AST, module: str, is_package: bool) -> list[str]:
     return names
 
 
-def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source: str | Path) -> dict[str, ast.AST]:
-    """Return the parsed files that a script and some modules import from the package, directly or indirectly.
+def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source: str | Path) -> dict[str, bytes]:
+    """Return the code of the files that a script and some modules import from the package, directly or indirectly.
 
     Parameters
     ----------
@@ -62,12 +63,13 @@ def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source:
     Returns
     -------
     dict
-        Syntax trees by module name; the script's own is under its file name.
+        What each file does, without comments, docstrings and layout, by module name; the script's own is under its
+        file name.
 
     """
     source = Path(source)
     script = Path(script)
-    trees: dict[str, ast.AST] = {}
+    codes: dict[str, bytes] = {}
     queue: list[tuple[str, Path]] = [(script.name, script)]
     for name in modules:
         path = _module_file(name, source)
@@ -77,17 +79,24 @@ def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source:
         queue.append((name, path))
     while queue:
         name, path = queue.pop()
-        if name in trees:
+        if name in codes:
             continue
-        tree = trees[name] = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        imported = _imported_names(tree, name, path.name == "__init__.py")
-        # A package's __init__ runs before its modules do.
-        parents = [".".join(item.split(".")[:n]) for item in imported for n in range(1, item.count(".") + 1)]
-        for item in {*imported, *parents} - OPEN_MODULES:
+        imported, codes[name] = _parsed(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
+        for item in imported - OPEN_MODULES:
             found = _module_file(item, source)
-            if found is not None and item not in trees:
+            if found is not None and item not in codes:
                 queue.append((item, found))
-    return trees
+    return codes
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(text: str, name: str, is_package: bool) -> tuple[frozenset[str], bytes]:
+    # The modules that a file imports, and what it does. Dozens of jobs share a file: it is parsed once.
+    tree = ast.parse(text, filename=name)
+    imported = _imported_names(tree, name, is_package)
+    # A package's __init__ runs before its modules do.
+    parents = [".".join(item.split(".")[:n]) for item in imported for n in range(1, item.count(".") + 1)]
+    return frozenset([*imported, *parents]), ast.dump(_without_docstrings(tree)).encode()
 
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:
@@ -111,7 +120,25 @@ def code_digest(script: str | Path, modules: tuple[str, ...] = (), *, source: st
     module. Arguments as in `import_closure`.
     """
     digest = hashlib.sha256()
-    for name, tree in sorted(import_closure(script, modules, source=source).items()):
+    for name, code in sorted(import_closure(script, modules, source=source).items()):
         digest.update(name.encode())
-        digest.update(ast.dump(_without_docstrings(tree)).encode())
+        digest.update(code)
     return digest.hexdigest()[:16]
+
+
+def lift_default_rate_limit(scheduler) -> None:
+    """Lift the limit on how fast jobs start, unless the user has set one.
+
+    With a limit, Snakemake's scheduler wakes up once per timespan for every job that it has ever started: hundreds of
+    times a second towards the end of a run of some hundred jobs, which takes a good part of a core, and more with more
+    jobs. Its default, 100 jobs per second, holds nobody back.
+
+    Parameters
+    ----------
+    scheduler : snakemake.scheduling.job_scheduler.JobScheduler
+        Before its first job.
+
+    """
+    limit = scheduler.job_rate_limiter
+    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+        scheduler.job_rate_limiter = None

@@ -360,3 +360,14 @@ def test_an_edited_optimiser_reruns_its_runs_their_controls_and_its_sweeps(small
     assert edited("methods/nesterov.py") == {f"isotropic/{name}" for name in names}
     assert edited("registry.py") == set()
     assert edited("limits/finite_volume.py") == {"isotropic/dd_volume"}
+
+
+def test_a_width_study_is_compared_with_no_limit_of_another_step(configuration):
+    assert networks.study_limits(configuration, "anisotropic", "width_study") == [
+        "dd", "dd_first_order", "dd_infinite", "dd_noise",
+    ]  # fmt: skip
+    assert networks.study_limits(configuration, "anisotropic", "width_study_fine") == [
+        "dd",
+        "dd_first_order",
+        "dd_infinite",
+    ]

@@ -1,5 +1,6 @@
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -90,3 +91,21 @@ def test_numerics_know_nothing_of_files():
                 for name in names:
                     assert name.split(".")[0] not in ("xarray", "netCDF4", "matplotlib", "snakemake"), file
                     assert name not in ("meanfield.io", "meanfield.plotting"), file
+
+
+@pytest.mark.parametrize(("limit", "stays"), [("100/1s", False), ("100/1m", True), ("3/1s", True)])
+def test_only_the_default_limit_on_job_starts_is_lifted(limit, stays):
+    from snakemake.scheduling.job_scheduler import JobRateLimiter
+    from snakemake.settings.types import MaxJobsPerTimespan
+
+    limiter = JobRateLimiter(MaxJobsPerTimespan.parse_choice(limit))
+    scheduler = SimpleNamespace(job_rate_limiter=limiter)
+    workflow.lift_default_rate_limit(scheduler)
+    assert scheduler.job_rate_limiter is (limiter if stays else None)
+
+
+def test_snakemake_still_has_the_default_limit_that_is_lifted():
+    from snakemake.cli import get_argument_parser
+
+    limit = get_argument_parser().parse_args([]).max_jobs_per_timespan
+    assert (limit.max_jobs, limit.timespan) == (100, 1)

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meanfield import plotting, plotting_limits
+from meanfield import io, plotting, plotting_limits
 from meanfield.logs import logged_to
 
 if TYPE_CHECKING:
@@ -110,6 +110,10 @@ def _widths(axis: Axes, study: xr.Dataset, settings: dict[str, dict]) -> None:
     axis.set_ylabel("distance of risks")
 
 
+def _step(study: xr.Dataset) -> float:
+    return io.parameters(study)["study"]["settings"]["step_size"]
+
+
 def _slope(dataset: xr.Dataset, prefix: str) -> str:
     slope, low, high = (float(dataset[f"{prefix}slope{end}"]) for end in ("", "_low", "_high"))
     text = f"slope {slope:.2f}" + (f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else "")
@@ -130,8 +134,9 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
     runs.sort(key=lambda run: -plotting.parameters(run)["settings"]["step_size"])
     limits = next((one for one in mine if plotting.kind(one) == "limits"), None)
     studies = [one for one in mine if plotting.kind(one) == "study"] if limits is not None else []
-    figure = plt.figure(figsize=plotting.size(4.0 + 2.3 * bool(studies), columns=2))
-    places = figure.subfigures(1 + bool(studies), 1, height_ratios=(4.0, 2.3)[: 1 + bool(studies)], squeeze=False)
+    studies.sort(key=lambda study: -_step(study))
+    figure = plt.figure(figsize=plotting.size(4.0 + 3.1 * bool(studies), columns=2))
+    places = figure.subfigures(1 + bool(studies), 1, height_ratios=(4.0, 3.1)[: 1 + bool(studies)], squeeze=False)
     upper = places[0, 0]
     axes = list(upper.subplots(2, 2, sharex=True).flat)
     for axis, name in zip(axes, SYMBOLS, strict=True):
@@ -142,14 +147,15 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
     upper.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=3)
     shown = list(axes)
     if studies:
-        lower = places[1, 0]
-        below = list(lower.subplots(1, len(studies) + 1, squeeze=False, width_ratios=[1] * len(studies) + [0.7])[0])
-        for axis, study in zip(below, studies, strict=False):
+        # Slopes are part of the legends: each panel has its own.
+        columns = places[1, 0].subfigures(1, len(studies), squeeze=False)[0]
+        for column, study in zip(columns, studies, strict=True):
+            axis = column.subplots()
             _widths(axis, study, plotting_limits.blocks(limits))
-        below[-1].axis("off")
-        below[-1].legend(*below[0].get_legend_handles_labels(), loc="center left", fontsize=6.2)
-        shown += below[: len(studies)]
-    plotting.panels(shown, ["", "", "", "", *["risk against the number of neurons" for _ in studies]])
+            column.legend(*axis.get_legend_handles_labels(), loc="outside lower center", fontsize=6.2)
+            shown.append(axis)
+    titles = [rf"distance of risks, $\varepsilon =${plotting.power(_step(study))}" for study in studies]
+    plotting.panels(shown, ["", "", "", "", *titles])
     return figure
 
 

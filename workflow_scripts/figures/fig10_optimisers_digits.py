@@ -78,7 +78,10 @@ def _plateaus(axis: Axes, runs: list[xr.Dataset]) -> None:
 
 def draw(runs: list[xr.Dataset]) -> Figure:
     """Return the figure: losses and errors against iterations and gradients, and how the test loss ends."""
-    figure, axes = plt.subplots(2, 3, figsize=plotting.size(5.2, columns=2))
+    # Rows of their own layout: the names beside the last panel leave no gap above it.
+    figure = plt.figure(figsize=plotting.size(5.2, columns=2))
+    rows = figure.subfigures(2, 1, height_ratios=(2.3, 2.9))
+    axes = np.array([row.subplots(1, 3) for row in rows])
     images = plotting.data_card(runs[0])
     _curves(axes[0, 0], runs, "loss_train", "iteration")
     _curves(axes[0, 1], runs, "loss_train", "evaluation")
@@ -94,7 +97,7 @@ def draw(runs: list[xr.Dataset]) -> Figure:
         axes.flat,
         ("training loss", "training loss", "test loss", "training error", "test error", "end of the test loss"),
     )
-    figure.legend(
+    rows[1].legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center", ncols=5, title_fontsize="x-small",
         title=rf"optimiser, rate $\alpha$ ({plotting.data_line(runs[0])})",

@@ -435,6 +435,13 @@ def limit_parameters(config: dict, experiment: str, limit: str) -> dict:
     }
 
 
+def study_limits(config: dict, experiment: str, study: str) -> list[str]:
+    """Return the limit equations that a width study is compared with: none with the noise of another step size."""
+    block = config["experiments"][experiment]
+    step = block["widths"][study]["step_size"]
+    return [name for name, settings in block["solve"].items() if settings.get("step_size", step) == step]
+
+
 def convergence_parameters(config: dict, experiment: str) -> dict:
     """Return everything that decides the resolution study of one experiment's limit equation."""
     block = config["experiments"][experiment]
