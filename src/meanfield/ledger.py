@@ -70,20 +70,25 @@ def _problems(claims: list[dict], config: dict, base: str | Path) -> list[str]:
                     if everything is None:
                         everything = configuration.prune(configuration.read_mapping(base))
                     if missing(item, everything):
-                        found.append(f"{where}.data: {item!r} found; {missing(item, everything)}")
+                        found.append(f"{where}.data: {item!r} found; {missing(item, everything, hint=True)}")
     return found
 
 
-def missing(item: str, config: dict) -> str:
-    """Return why a configuration has no dataset of a name, experiment/dataset; nothing if it has one."""
+def missing(item: str, config: dict, *, hint: bool = False) -> str:
+    """Return why a configuration has no dataset of a name, experiment/dataset; nothing if it has one.
+
+    With a hint it proposes the name that is nearest.
+    """
     name, tail = item.split("/")
     experiments = config["experiments"]
     if name not in experiments:
-        return f"experiment {name!r} is not part of the configuration{words.suggest(name, list(experiments))}"
-    known = registry.family(experiments[name]).datasets(experiments[name])
-    if tail not in known:
-        return f"experiment {name!r} has no dataset {tail!r}{words.suggest(tail, known)}"
-    return ""
+        text, wrong, known = f"experiment {name!r} is not part of the configuration", name, list(experiments)
+    else:
+        known = registry.family(experiments[name]).datasets(experiments[name])
+        if tail in known:
+            return ""
+        text, wrong = f"experiment {name!r} has no dataset {tail!r}", tail
+    return text + (words.suggest(wrong, known) if hint else "")
 
 
 def needed(claims: list[dict], config: dict) -> dict[str, str]:
