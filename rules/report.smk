@@ -82,7 +82,6 @@ rule build_web:
         runtime=10,
     params:
         code=code("build_web.py"),
-        figures={name: figure["description"] for name, figure in config["figures"].items()},
         largest_vector=config["report"]["largest_vector"],
     script:
         "../workflow_scripts/build_web.py"

@@ -52,7 +52,7 @@ def part(pattern: str, page: str, what: str) -> re.Match:
     return found[0]
 
 
-def assemble(exported: str, pictures: dict[bytes, Path], figures: dict[str, str], style: str, script: str) -> str:
+def assemble(exported: str, pictures: dict[bytes, Path], style: str, script: str) -> str:
     """Return the whole page.
 
     Parameters
@@ -61,8 +61,6 @@ def assemble(exported: str, pictures: dict[bytes, Path], figures: dict[str, str]
         The page as typst exports it.
     pictures : dict
         The file to show in place of each stand-in.
-    figures : dict
-        Descriptions of the figures, by name.
     style, script : str
         What goes into the head and to the end.
 
@@ -72,15 +70,12 @@ def assemble(exported: str, pictures: dict[bytes, Path], figures: dict[str, str]
         if address not in exported:
             logger.info("%s is not in the text", path.stem)
         exported = exported.replace(address, data_uri(path))
-    contents = part(r'<nav role="doc-toc">.*?</nav>', exported, "the table of contents")
+    contents = part(r'<nav role="doc-toc">.*?</nav>', exported, "the table of contents")[0]
+    figures = part(r'<nav [^>]*class="figures"[^>]*>.*?</nav>', exported, "the list of figures")[0]
     title = html.unescape(part(r"<title>(.*?)</title>", exported, "a title")[1])
     mathematics = part(r"<style>(.*?)</style>", exported, "a style of mathematics")[1]
-    body = part(r"<body>(.*)</body>", exported[: contents.start()] + exported[contents.end() :], "a body")[1]
+    body = part(r"<body>(.*)</body>", exported, "a body")[1].replace(contents, "").replace(figures, "")
     body = re.sub(r"<table>.*?</table>", r'<div class="scroll" tabindex="0">\g<0></div>', body, flags=re.DOTALL)
-    shown = sorted(
-        (name for name in figures if f'id="fig-{name}"' in body), key=lambda name: body.index(f'"fig-{name}"')
-    )
-    index = "".join(f'<li><a href="#fig-{name}">{html.escape(figures[name])}</a></li>' for name in shown)
     return f"""<!DOCTYPE html>
 <html lang="en-GB">
 <head>
@@ -95,8 +90,10 @@ def assemble(exported: str, pictures: dict[bytes, Path], figures: dict[str, str]
 <body>
 <a class="skip" href="#text">Skip to the text</a>
 <div class="page">
-<aside><details class="menu" open><summary>Contents and figures</summary>{contents[0]}
-<nav aria-label="Figures"><h2>Figures</h2><ol class="index">{index}</ol></nav></details></aside>
+<aside><details class="menu" open><summary>Contents and figures</summary>
+{contents}
+{figures}
+</details></aside>
 <main id="text">{body}</main>
 </div>
 <dialog id="large"><form method="dialog"><button>Close</button></form></dialog>
@@ -108,7 +105,7 @@ def assemble(exported: str, pictures: dict[bytes, Path], figures: dict[str, str]
 
 if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
-        given, params = snakemake.input, snakemake.params
+        given = snakemake.input
         vectors = [Path(path) for path in [*given.figures, given.graph]]
         bitmaps = [Path(path) for path in [*given.bitmaps, given.graph_bitmap]]
         drawings = {vector.name: stand_in(vector) for vector in vectors}
@@ -116,13 +113,12 @@ if __name__ == "__main__":
             list(given.sources), drawings, {"values.json": given.values, "claims.json": given.claims}, "html"
         )
         pictures = {
-            drawings[vector.name]: chosen(vector, bitmap, params.largest_vector)
+            drawings[vector.name]: chosen(vector, bitmap, snakemake.params.largest_vector)
             for vector, bitmap in zip(vectors, bitmaps, strict=True)
         }
         page = assemble(
             exported.decode("utf-8"),
             pictures,
-            params.figures,
             Path(given.style).read_text(encoding="utf-8"),
             Path(given.script).read_text(encoding="utf-8"),
         )

@@ -20,7 +20,7 @@ menu.addEventListener("click", (event) => { if (event.target.closest("a")) fit()
 // Small pictures of all figures at the top, and a large one on request; both reuse what is on the page.
 const gallery = document.createElement("ol");
 gallery.className = "gallery";
-document.querySelectorAll(".index a").forEach((entry) => {
+document.querySelectorAll(".figures a").forEach((entry) => {
   const link = entry.cloneNode(true);
   const shown = document.querySelector(`figure[id="${link.hash.slice(1)}"] img`);
   if (!shown) return;
