@@ -58,7 +58,7 @@ class Browser:
                 return found["result"]
             self.events.append(found)
 
-    def _receive(self, seconds: float = 120.0) -> dict:
+    def _receive(self, seconds: float = 300.0) -> dict:
         deadline = time.monotonic() + seconds
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))
@@ -75,7 +75,7 @@ class Browser:
         )
         self.events.clear()
         self.send("Page.navigate", url=address)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not self.evaluate("document.readyState === 'complete' && location.href !== 'about:blank'"):
             assert time.monotonic() < deadline, "the page does not finish"
             time.sleep(0.05)
