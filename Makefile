@@ -23,12 +23,12 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 report: $(VENV)/ready ## build every figure and the report at full scale (the default)
 	$(SNAKEMAKE)
-	@echo "report: $(RESULTS)/report/report.pdf"
+	@echo "report: $(RESULTS)/report/report.pdf, and $(RESULTS)/report/report.html for the browser"
 	@echo "figures: $(RESULTS)/figures/"
 
 quick: $(VENV)/ready ## the same at a small scale, in quick/
 	$(SNAKEMAKE) --profile profiles/quick
-	@echo "report: quick/$(RESULTS)/report/report.pdf"
+	@echo "report: quick/$(RESULTS)/report/report.pdf, and quick/$(RESULTS)/report/report.html for the browser"
 
 figure: $(VENV)/ready ## one figure: make figure ID=fig02_isotropic_sgd
 	@test -n "$(ID)" || { echo "say which: make figure ID=fig02_isotropic_sgd; make help lists the rest"; exit 2; }
@@ -54,7 +54,7 @@ bench: $(VENV)/ready ## time the kernels against their peers and the machine, si
 bench-peers: $(VENV)/ready ## install PyTorch and JAX too, so that make bench compares with them (a GB or more)
 	$(PIP) --no-build-isolation --editable '.[bench]'
 
-gallery: $(VENV)/ready ## copy the full-scale figures that the README shows, and redraw the rule graph
+gallery: $(VENV)/ready ## renew the pictures and lists of figures in README and docs, and the rule graph
 	$(SNAKEMAKE) gallery
 
 $(VENV)/ready: envs/build.lock envs/requirements.lock pyproject.toml

@@ -49,6 +49,7 @@ include: "rules/plane.smk"
 include: "rules/sampling.smk"
 include: "rules/multiscale.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 include: "rules/report.smk"
 
 
@@ -72,8 +73,9 @@ onerror:
 
 
 rule all:
-    """Build every figure and the report."""
+    """Build every figure and both reports."""
     default_target: True
     input:
         collect("<results>/figures/{figure}.{format}", figure=config["figures"], format=FORMATS),
         "<results>/report/report.pdf",
+        "<results>/report/report.html",

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from meanfield import config as configuration
-from meanfield import caches, locks, registry
+from meanfield import caches, ledger, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
 from meanfield.families import digits, multiscale, networks, plane, sampling, spin3
@@ -370,6 +370,28 @@ def report_sources():
     """Return the report's text: its frame, its sections in the order of their numbers, and the bibliography."""
     sections = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "report/sections").glob("*.typ"))
     return ["report/report.typ", *sections, "report/references.bib"]
+
+
+def claims_of_ledger():
+    """Return the claims, or stop with one line per problem."""
+    try:
+        return ledger.load_claims(
+            ROOT / "report/claims.yaml",
+            schema=ROOT / "schemas/claims.schema.yaml",
+            config=config,
+            base=ROOT / "config.yaml",
+        )
+    except ConfigError as error:
+        refuse(str(error))
+
+
+CLAIMS = claims_of_ledger()
+CLAIM_DATA = ledger.needed(CLAIMS, config)
+
+
+def claim_items():
+    """Return the names of the datasets that decide claims and that this run has."""
+    return [item for item, reason in CLAIM_DATA.items() if not reason]
 
 
 def rules_digest():

@@ -1,9 +1,10 @@
 # The report: numbers out of datasets, then typesetting. One section is one file of report/sections.
 #
 # reads   <results>/analysis/, <results>/figures/, report/
-# writes  <results>/report/values.json    every number that the text shows
+# writes  <results>/report/values.json    every number that the text shows, but for those of the ledger
 #         <results>/report/rule_graph.*   which rule feeds which
 #         <results>/report/report.pdf
+#         <results>/report/report.html    the same text as a web page, in one file
 
 
 rule build_values:
@@ -40,6 +41,7 @@ rule build_report:
         figures=collect("<results>/figures/{figure}.svg", figure=config["figures"]),
         graph="<results>/report/rule_graph.svg",
         values="<results>/report/values.json",
+        claims="<results>/analysis/claims.json",
     output:
         report="<results>/report/report.pdf",
     log:
@@ -54,6 +56,35 @@ rule build_report:
         code=code("build_report.py"),
     script:
         "../workflow_scripts/build_report.py"
+
+
+rule build_web:
+    """Write the report as one web page that needs no network."""
+    input:
+        sources=report_sources(),
+        figures=collect("<results>/figures/{figure}.svg", figure=config["figures"]),
+        bitmaps=collect("<results>/figures/{figure}.png", figure=config["figures"]),
+        graph="<results>/report/rule_graph.svg",
+        graph_bitmap="<results>/report/rule_graph.png",
+        values="<results>/report/values.json",
+        claims="<results>/analysis/claims.json",
+        style="report/web/style.css",
+        script="report/web/script.js",
+    output:
+        page="<results>/report/report.html",
+    log:
+        "<logs>/build_web.log",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("build_web.py"),
+        largest_vector=config["report"]["largest_vector"],
+    script:
+        "../workflow_scripts/build_web.py"
 
 
 rule draw_rule_graph:
@@ -79,7 +110,7 @@ rule draw_rule_graph:
 
 
 rule gallery:
-    """Copy the figures and the rule graph to the pictures of the README."""
+    """Renew the pictures and the lists of figures in the README and in the documentation."""
     input:
         figures=collect("<results>/figures/{figure}.png", figure=config["figures"]),
         graph="<results>/report/rule_graph.png",
@@ -87,5 +118,8 @@ rule gallery:
         "<logs>/gallery.log",
     conda:
         "../envs/environment.yaml"
+    params:
+        python=sys.executable,
     shell:
-        "mkdir -p docs/gallery && cp {input.figures} {input.graph} docs/gallery/ 2> {log}"
+        "(mkdir -p docs/gallery && cp {input.figures} {input.graph} docs/gallery/ "
+        "&& {params.python} -m meanfield gallery) 2> {log}"

@@ -138,6 +138,7 @@ def analyse(runs: xr.Dataset, digits: xr.Dataset, settings: dict, parameters: di
     v = io.variable
     variables = {}
     for name, words in CURVES.items():
+        variables[name] = v("replicate record", runs[name].values, words)
         variables |= bands(name, "record", runs[name].values, words)
         variables[f"{name}_least"] = v("record", runs[name].values.min(axis=0), f"smallest over replicates: {words}")
         variables[f"{name}_largest"] = v("record", runs[name].values.max(axis=0), f"largest over replicates: {words}")

@@ -1,7 +1,8 @@
-"""The command line: `python -m meanfield check | run | parameters | methods`.
+"""The command line: `python -m meanfield check | run | show | diff | times | parameters | methods | gallery`.
 
-The workflow does not go through here; this is for trying one simulation in a terminal, with a progress bar.
-Run it in the project's folder.
+The workflow does not go through here; this is for a reader at a terminal: one simulation with a progress bar, what a
+dataset is, how two differ, what a figure costs, and the generated pages. `show` and `diff` work anywhere, the others in
+the project's folder.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
-from meanfield import catalogue, registry
+from meanfield import catalogue, figure_times, reader, registry, words
 from meanfield import config as configuration
 from meanfield.errors import ConfigError, DataError, UserError
 
@@ -71,6 +72,45 @@ def _parameters(arguments: argparse.Namespace) -> None:
     print(configuration.parameter_page(SCHEMA), end="")
 
 
+def _gallery(arguments: argparse.Namespace) -> None:
+    config = _load(arguments.configfile)
+    readme = Path("README.md")
+    readme.write_text(catalogue.with_gallery(readme.read_text(encoding="utf-8"), config), encoding="utf-8")
+    page = Path("docs/figures.md")
+    page.write_text(catalogue.with_figure_page(page.read_text(encoding="utf-8"), config), encoding="utf-8")
+    print(f"gallery: {len(config['figures'])} figures in {readme} and {page}")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    for n, path in enumerate(arguments.file):
+        print(("\n" if n else "") + reader.identity_card(path))
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    try:
+        found = reader.compare(arguments.first, arguments.second)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for line in found.differences:
+        print(line)
+    for line in found.provenance:
+        print(f"(made differently) {line}")
+    if not found.differences:
+        print("the same" + (", made differently" if found.provenance else ""))
+    return 1 if found.differences else 0
+
+
+def _times(arguments: argparse.Namespace) -> None:
+    figures = _load(arguments.configfile)["figures"]
+    chosen = arguments.figure or list(figures)
+    for figure in chosen:
+        if figure not in figures:
+            raise ConfigError(words.unknown("figure", figure, figures))
+    costs = figure_times.figure_costs(figure_times.plan(arguments.configfile), chosen)
+    print(figure_times.page(costs), end="")
+
+
 def _positive(text: str) -> int:
     number = int(text) if text.isdigit() else 0
     if number < 1:
@@ -80,7 +120,7 @@ def _positive(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m meanfield", description="Mean-field limits: single runs.")
+    parser = argparse.ArgumentParser(prog="python -m meanfield", description="Mean-field limits, at a terminal.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="check config.yaml and overlays")
     parameters = commands.add_parser("parameters", help="print the page of all parameters, as Markdown")
@@ -91,9 +131,19 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--output", "-o", help="netCDF file to write [EXPERIMENT_SIMULATION.nc]")
     run.add_argument("--replicates", type=_positive, help="number of replicates [that of the configuration]")
     run.add_argument("--threads", type=_positive, default=1, help="replicates run at once [1]")
-    parameters.set_defaults(action=_parameters)
-    methods.set_defaults(action=_methods)
-    for command, action in ((check, _check), (run, _run)):
+    show = commands.add_parser("show", help="print the identity card of datasets")
+    show.add_argument("file", nargs="+", help="netCDF file of this project")
+    diff = commands.add_parser(
+        "diff", help="say how two datasets differ; exit status 0: not, 1: they differ, 2: unreadable"
+    )
+    diff.add_argument("first")
+    diff.add_argument("second")
+    times = commands.add_parser("times", help="print what figures cost from nothing, by benchmark files")
+    times.add_argument("figure", nargs="*", help="name of a figure [all]")
+    gallery = commands.add_parser("gallery", help="renew the table of figures in README.md and docs/figures.md")
+    for command, action in ((parameters, _parameters), (methods, _methods), (show, _show), (diff, _diff)):
+        command.set_defaults(action=action)
+    for command, action in ((check, _check), (run, _run), (times, _times), (gallery, _gallery)):
         command.add_argument("--configfile", nargs="+", default=[], help="overlays of config.yaml")
         command.set_defaults(action=action)
     arguments = parser.parse_args(argv)
@@ -103,14 +153,13 @@ def main(argv: list[str] | None = None) -> int:
         handler.setFormatter(logging.Formatter("%(message)s"))
         logging.getLogger("meanfield").addHandler(handler)
     try:
-        arguments.action(arguments)
+        return arguments.action(arguments) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page of all optimisers: their docstrings, their hyper-parameters, and where the configuration uses them."""
+"""Generated pages: all optimisers with their docstrings, hyper-parameters and uses, and the gallery of figures."""
 
 import dataclasses
 import inspect
@@ -6,6 +6,7 @@ import re
 from types import ModuleType
 
 from meanfield import registry
+from meanfield.errors import DataError
 
 _INTRODUCTION = """\
 # Optimisers
@@ -112,3 +113,47 @@ def markdown(text: str) -> str:
         inline = re.sub(r":math:`([^`]*)`", r"$\1$", " ".join(part.split()))
         paragraphs.append(inline.replace("``", "`"))
     return "\n\n".join(paragraphs)
+
+
+# -- the gallery ----------------------------------------------------------------------------------------------------
+
+_BEGIN, _END = "<!-- gallery: begin, made by `python -m meanfield gallery` -->", "<!-- gallery: end -->"
+
+
+def ordered_figures(config: dict) -> list[str]:
+    """Return the names of all figures, numbered ones first."""
+    return sorted(config["figures"], key=lambda name: (not name.startswith("fig"), name))
+
+
+def with_gallery(text: str, config: dict, columns: int = 3) -> str:
+    """Return the text of README.md with a current table of pictures between its marks."""
+    cells = [f"![{name}](docs/gallery/{name}.png)<br>`{name}`" for name in ordered_figures(config)]
+    cells += [""] * (-len(cells) % columns)
+    rows = [f"| {' | '.join(cells[n : n + columns])} |" for n in range(0, len(cells), columns)]
+    return _between(text, ["|" + " |" * columns, "|" + "---|" * columns, *rows], "README.md")
+
+
+def with_figure_page(text: str, config: dict) -> str:
+    """Return the text of docs/figures.md with a current list of figures between its marks."""
+    lines = []
+    for name in ordered_figures(config):
+        figure = config["figures"][name]
+        data = ", ".join(f"`{item}`" for item in figure["data"]) or "nothing"
+        lines += [
+            f"### {name}",
+            "",
+            f"{figure['description']} From {data}.",
+            "",
+            f"```\nsnakemake --cores 8 {name}\n```",
+            "",
+            f"![{name}](gallery/{name}.png)",
+            "",
+        ]
+    return _between(text, lines[:-1], "docs/figures.md")
+
+
+def _between(text: str, lines: list[str], name: str) -> str:
+    if text.count(_BEGIN) != 1 or text.count(_END) != 1:
+        raise DataError(f"{name}: the marks {_BEGIN} and {_END} are missing; each is needed once")
+    head, rest = text.split(_BEGIN)
+    return "\n".join([f"{head}{_BEGIN}", "", *lines, "", f"{_END}{rest.split(_END)[1]}"])

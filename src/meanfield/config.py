@@ -46,21 +46,31 @@ def load_config(path: str | Path, overlays: list[str | Path] = (), *, schema: st
     """Read a configuration file and its overlays, and check the result; see `check`."""
     config: dict = {}
     for file in [path, *overlays]:
-        try:
-            loaded = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            where = getattr(error, "problem_mark", None)
-            line = f" line {where.line + 1}" if where else ""
-            problem = getattr(error, "problem", None) or type(error).__name__
-            raise ConfigError(f"{file}:{line} is not YAML: {problem}") from error
-        if loaded is None:
-            continue
-        if not isinstance(loaded, dict):
-            raise ConfigError(f"{file}: a mapping is needed at the top, found {words.kind(loaded)}")
-        config = merge(config, loaded)
+        config = merge(config, read_mapping(file))
     return check(config, schema)
+
+
+def read_mapping(file: str | Path) -> dict:
+    """Read a YAML file that holds a mapping; an empty one holds none.
+
+    Raises
+    ------
+    ConfigError
+        With one line if it cannot be read, is not YAML, or holds something else.
+
+    """
+    try:
+        loaded = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or type(error).__name__
+        raise ConfigError(f"{file}:{line} is not YAML: {problem}") from error
+    if loaded is not None and not isinstance(loaded, dict):
+        raise ConfigError(f"{file}: a mapping is needed at the top, found {words.kind(loaded)}")
+    return loaded or {}
 
 
 def check(config: dict, schema: str | Path) -> dict:
@@ -100,15 +110,15 @@ def _schema(path: Path) -> dict:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def schema_problems(config: dict, schema: str | Path) -> list[str]:
-    """Return one line per violation of the JSON schema."""
+def schema_problems(config: dict, schema: str | Path, name: str = "config") -> list[str]:
+    """Return one line per violation of the JSON schema; each begins with the name of what is checked."""
     validator = jsonschema.Draft202012Validator(_schema(Path(schema)))
     problems = [
-        line
+        f"{name}: {line}"
         for error in sorted(validator.iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
         for line in _explain(error)
     ]
-    problems.extend(f"config: {key}: {value} is not a finite number" for key, value in words.nonfinite(config))
+    problems.extend(f"{name}: {key}: {value} is not a finite number" for key, value in words.nonfinite(config))
     return list(dict.fromkeys(problems))
 
 
@@ -122,23 +132,23 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
         case "additionalProperties":
             allowed = sorted(error.schema.get("properties", {}))
             return [
-                f"config: {key}: unknown key {name!r}{words.suggest(name, allowed)}; allowed: {', '.join(allowed)}"
+                f"{key}: unknown key {name!r}{words.suggest(name, allowed)}; allowed: {', '.join(allowed)}"
                 for name in found
                 if name not in error.schema.get("properties", {})
             ]
         case "required":
-            return [f"config: {key}: key {name!r} is missing" for name in rule if name not in found]
+            return [f"{key}: key {name!r} is missing" for name in rule if name not in found]
         case "type":
             hint = ""
             if isinstance(found, str) and rule in ("number", "integer") and words.is_number(found):
                 hint = "; YAML needs a dot and a signed exponent, as in 1.0e-6"
-            return [f"config: {key}: {words.kind(found)} {words.show(found)} found, {rule} needed{hint}"]
+            return [f"{key}: {words.kind(found)} {words.show(found)} found, {rule} needed{hint}"]
         case "enum":
             allowed = [str(item) for item in rule]
             hint = words.suggest(str(found), allowed)
-            return [f"config: {key}: {words.show(found)} found{hint}; allowed: {', '.join(allowed)}"]
+            return [f"{key}: {words.show(found)} found{hint}; allowed: {', '.join(allowed)}"]
         case "pattern":
-            return [f"config: {key}: {words.show(found)} found; it must match {rule}"]
+            return [f"{key}: {words.show(found)} found; it must match {rule}"]
     phrases = {
         "minimum": "at least",
         "maximum": "at most",
@@ -151,8 +161,8 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
         "minProperties": "a number of entries of at least",
     }
     if error.validator in phrases:
-        return [f"config: {key}: {words.show(found)} found, {phrases[error.validator]} {rule} needed"]
-    return [f"config: {key}: {' '.join(error.message.split())[:200]}"]
+        return [f"{key}: {words.show(found)} found, {phrases[error.validator]} {rule} needed"]
+    return [f"{key}: {' '.join(error.message.split())[:200]}"]
 
 
 def reference_problems(config: dict) -> list[str]:

@@ -1,6 +1,7 @@
 """The page of all optimisers is current, and says of each what a reader needs."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ def config():
 def test_the_page_of_optimisers_is_current(config):
     page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     assert page == catalogue.method_page(config), "python -m meanfield methods > docs/methods.md"
+
+
+def test_the_gallery_shows_every_figure_and_no_other(config):
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/figures.md"))
+    assert readme == catalogue.with_gallery(readme, config), "python -m meanfield gallery"
+    assert page == catalogue.with_figure_page(page, config), "python -m meanfield gallery"
+    for text, folder in ((readme, "docs/gallery"), (page, "gallery")):
+        shown = set(re.findall(rf"!\[(\w+)\]\({folder}/(\w+)\.png\)", text))
+        assert {(name, name) for name in config["figures"]} <= shown
+    pictures = {path.stem for path in (ROOT / "docs/gallery").glob("*.png")}
+    assert set(config["figures"]) <= pictures, "snakemake gallery"
+    assert {name for name in pictures if name.startswith(("fig", "ext_"))} <= set(config["figures"])
 
 
 @pytest.mark.parametrize("name", registry.METHODS)

@@ -112,7 +112,7 @@ def test_a_new_optimiser_is_a_file_a_line_and_an_entry_and_reruns_nothing_else(r
     # Its own run, what compares it with SGD, the figure that shows all optimisers, and the report; nothing else.
     planned = rebuilt.planned("all", *EXTRA)
     once = ("simulate_replicates", "gather_replicates", "analyse_simulation", "analyse_comparison", "plot_figure")
-    assert planned == dict.fromkeys(("all", *once, "build_values", "build_report"), 1)
+    assert planned == dict.fromkeys(("all", *once, "build_values", "build_report", "build_web"), 1)
 
     target = "results/analysis/isotropic/signed.nc"
     assert rebuilt.planned(target) == {"simulate_replicates": 1, "gather_replicates": 1, "analyse_simulation": 1}

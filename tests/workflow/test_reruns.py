@@ -68,7 +68,7 @@ def test_an_edited_figure_script_redraws_that_figure(rebuilt):
 def test_an_edited_style_redraws_every_figure_and_recomputes_nothing(rebuilt, configuration):
     rebuilt.edit("styles/report.mplstyle", "lines.linewidth: 1.2", "lines.linewidth: 1.3")
     planned = rebuilt.planned()
-    assert set(planned) == {"all", "plot_figure", "draw_rule_graph", "build_values", "build_report"}
+    assert set(planned) == {"all", "plot_figure", "draw_rule_graph", "build_values", "build_report", "build_web"}
     assert planned["plot_figure"] == len(configuration["figures"])
 
 
@@ -92,4 +92,4 @@ def test_more_replicates_run_only_the_new_ones(rebuilt):
 
 def test_a_section_of_the_report_is_one_file(rebuilt):
     rebuilt.path("report/sections/99_extra.typ").write_text("= A further remark\n\nText.\n", encoding="utf-8")
-    assert set(rebuilt.planned()) == {"all", "build_report"}
+    assert set(rebuilt.planned()) == {"all", "build_report", "build_web"}
