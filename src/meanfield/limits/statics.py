@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 _PER_DECADE = 120
 _DECADES = 8
 _ROUNDS = 60
-# Atoms closer than this, relative to their norm, are one sphere whose position the grid could not tell.
-_SAME = 1e-3
+# Atoms closer than this, relative to their norm, may be one sphere whose position the grid could not tell.
+_SAME = 0.05
 # Smooth activations: their averages are accurate for gains times standard deviations of preactivations up to here.
 SMOOTH_REACH = 40.0
 
@@ -167,7 +167,7 @@ def _merged(potentials: RadialPotentials, law: OptimalLaw, largest: float) -> tu
     starts = np.flatnonzero(np.diff(law.norm, prepend=-1.0) > _SAME * law.norm)
     mass = np.add.reduceat(law.mass, starts)
     norm = np.add.reduceat(law.norm * law.mass, starts) / mass
-    norm[norm > largest * (1 - _SAME)] = largest
+    norm[norm > largest * (1 - 1e-9)] = largest
     moved = (norm > 0) & (norm < largest)
 
     def laws(x: Floats) -> tuple[Floats, Floats]:

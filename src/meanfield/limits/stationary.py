@@ -41,6 +41,7 @@ _STEP = 2e-3
 # Rates below this, relative to the largest curvature of the features, count as zero.
 _ZERO = 1e-9
 _REFINEMENTS = 60
+_TOUCH_UPS = 5
 
 
 def feature_curvatures(potentials: RadialPotentials, r: Floats) -> Floats:
@@ -63,7 +64,9 @@ class Rates(NamedTuple):
 def rates(potentials: RadialPotentials, norm: Floats, mass: Floats) -> Rates:
     """Return the linearised stability of a stationary law of atoms with given norms and masses, shape (atom,)."""
     norm, mass = np.atleast_1d(norm).astype(float), np.atleast_1d(mass).astype(float)
-    error = potentials.weights * (potentials.predictions(norm, mass) - potentials.targets)
+    predictions = potentials.predictions(norm, mass)
+    error = potentials.weights * (predictions - potentials.targets)
+    size = potentials.weights * (np.abs(predictions) + np.abs(potentials.targets))  # what rounding is relative to
     moving = norm > 0
     splitting = collective = inward = np.nan
     verdicts = []
@@ -74,17 +77,16 @@ def rates(potentials: RadialPotentials, norm: Floats, mass: Floats) -> Rates:
         pair = (slopes * potentials.weights[:, None]).T @ slopes
         splitting = float(-2 * bend.min())
         collective = float(np.linalg.eigvals(-2 * (np.diag(bend) + pair * mass[moving])).real.max())
-        # What rounding leaves of a sum of terms of this size.
-        verdicts += [(rate, _ZERO * float((np.abs(error) @ np.abs(curvatures)).max())) for rate in (splitting, collective)]
+        least = _ZERO * float((size @ np.abs(curvatures)).max())
+        verdicts += [(splitting, least), (collective, least)]
     if not moving.all():
-        slope = potentials.feature_derivatives(np.zeros(1))[:, 0]
-        inward, size = float(error @ slope), float(np.abs(error) @ np.abs(slope))
-        if abs(inward) <= _ZERO * max(size, _ZERO):
-            # The slope at a small norm over that norm; it vanishes where the features are flat at zero.
-            small = 1e-4
-            near = potentials.feature_derivatives(np.array([small]))[:, 0] / small
-            inward, size = float(error @ near), float(np.abs(error) @ np.abs(near))
-        verdicts.append((-inward, _ZERO * max(size, _ZERO)))
+        # Where the slope at zero vanishes, that at a small norm over the norm; it too where the features are flat there.
+        for r, scale in ((0.0, 1.0), (1e-4, 1e-4)):
+            slope = potentials.feature_derivatives(np.array([r]))[:, 0] / scale
+            inward, least = float(error @ slope), _ZERO * float(size @ np.abs(slope))
+            if abs(inward) > least:
+                break
+        verdicts.append((-inward, least))
     kinds = [UNSTABLE if rate > least else STABLE if rate < -least else NEUTRAL for rate, least in verdicts]
     return Rates(splitting, collective, inward, max(kinds, default=NEUTRAL))
 
@@ -213,42 +215,47 @@ def families_of_two(
     lines = contourpy.contour_generator(logs, logs, np.ma.masked_invalid(value / np.nanmax(np.abs(value)))).lines(0.0)
     curves = []
     for line in lines:
-        found = [_onto_two(potentials, np.exp(x[::-1])) for x in line]
-        good = np.array([x is not None for x in found])
+        norm, mass, good = _onto_two(potentials, np.exp(line[:, ::-1]))
         edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
-        for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            if stop - start > 1:
-                part = np.array(found[start:stop])
-                curves.append(Family(part[:, :2], np.stack([part[:, 2], 1 - part[:, 2]], 1)))
+        curves += [
+            Family(norm[start:stop], np.stack([mass[start:stop], 1 - mass[start:stop]], 1))
+            for start, stop in zip(edges[::2], edges[1::2], strict=True)
+            if stop - start > 1
+        ]
     return curves
 
 
-def _onto_two(potentials: RadialPotentials, norm: Floats) -> Floats | None:
-    # Norms and mass of the stationary law on two spheres next to a guess; None if there is none, or no mass in (0, 1).
-    x = np.append(np.log(norm), np.nan)
-    for _ in range(8):
-        r = np.exp(x[:2])
-        features, slopes = potentials.features(r), potentials.feature_derivatives(r)
+def _onto_two(potentials: RadialPotentials, norm: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    # The stationary laws on two spheres next to guesses of the norms, shape (point, 2): norms, mass of the first, and
+    # whether there is one with a mass in (0, 1). Newton's method with the smallest step, as there is a curve of them.
+    x = np.log(norm)
+    mass = None
+    step = np.zeros((len(x), 3))
+    for _ in range(_TOUCH_UPS):
+        r = np.exp(x)
+        features = np.moveaxis(potentials.features(r), 0, 1)  # (point, node, sphere)
+        slopes, curvatures = (
+            np.moveaxis(a, 0, 1) for a in (potentials.feature_derivatives(r), feature_curvatures(potentials, r))
+        )
         weighted = slopes * potentials.weights[:, None]
-        apart = weighted.T @ (features[:, 0] - features[:, 1])
-        alone = weighted.T @ (features[:, 1] - potentials.targets)
-        if np.isnan(x[2]):
-            if not apart.any():
-                return None
-            x[2] = -(alone @ apart) / (apart @ apart)
-        m = np.array([x[2], 1 - x[2]])
-        error = potentials.weights * (features @ m - potentials.targets)
-        pair = weighted.T @ slopes
-        jacobian = np.column_stack([(np.diag(error @ feature_curvatures(potentials, r)) + pair * m) * r, apart])
-        step = np.linalg.lstsq(jacobian, -(alone + x[2] * apart), rcond=None)[0]
-        if not np.isfinite(step).all() or np.abs(step).max() > 1:
-            return None
-        x += step
-        if np.abs(step).max() < 1e-13:
-            break
-    if np.abs(step).max() > 1e-7 or not 0 < x[2] < 1 or x[1] - x[0] < 1e-4:
-        return None
-    return np.array([*np.exp(x[:2]), x[2]])
+        apart = np.einsum("pqk,pq->pk", weighted, features[..., 0] - features[..., 1])
+        alone = np.einsum("pqk,pq->pk", weighted, features[..., 1] - potentials.targets)
+        if mass is None:
+            mass = -(alone * apart).sum(1) / np.maximum((apart**2).sum(1), 1e-300)
+        m = np.stack([mass, 1 - mass], 1)
+        error = potentials.weights * (np.einsum("pqk,pk->pq", features, m) - potentials.targets)
+        matrix = np.einsum("pqk,pql->pkl", weighted, slopes) * m[:, None, :]
+        matrix[:, [0, 1], [0, 1]] += np.einsum("pq,pqk->pk", error, curvatures)
+        jacobian = np.concatenate([matrix * r[:, None, :], apart[:, :, None]], axis=2)
+        good = np.isfinite(jacobian).all(axis=(1, 2)) & np.isfinite(mass)
+        step[:] = 0
+        step[good] = -np.einsum(
+            "pij,pj->pi", np.linalg.pinv(jacobian[good]), (alone + mass[:, None] * apart)[good]
+        )
+        step = np.clip(step, -0.5, 0.5)
+        x, mass = x + step[:, :2], mass + step[:, 2]
+    good &= (np.abs(step).max(axis=1) < 1e-9) & (mass > 0) & (mass < 1) & (x[:, 1] - x[:, 0] > 1e-4)
+    return np.exp(x), mass, good
 
 
 # -- problems with a parameter --------------------------------------------------------------------------------------
