@@ -30,8 +30,6 @@ _DECADES = 8
 _ROUNDS = 60
 # Atoms closer than this, relative to their norm, may be one sphere whose position the grid could not tell.
 _SAME = 0.05
-# Smooth activations: their averages are accurate for gains times standard deviations of preactivations up to here.
-SMOOTH_REACH = 40.0
 
 
 class OptimalLaw(NamedTuple):
@@ -215,6 +213,12 @@ def single_sphere(potentials: RadialPotentials, largest_norm: float) -> Sphere:
     values += [np.array([float(error @ (features[:, -1] if far is None else far))])] if best < largest_norm else []
     values += [error @ features[:, :1]] if best > 0 else []
     return Sphere(best, float(risks.min()), float(np.concatenate(values).min()) - here)
+
+
+def separation_grid(least: float, greatest: float, number: int) -> Floats:
+    """Return separations between bounds in (0, 1), shape (number,), denser towards zero and one."""
+    ends = np.log([least / (1 - least), greatest / (1 - greatest)])
+    return 1 / (1 + np.exp(-np.linspace(*ends, number)))
 
 
 def single_sphere_range(
