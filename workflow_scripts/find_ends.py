@@ -44,6 +44,9 @@ def study(experiment: str, seed: int, activation: dict, settings: dict) -> xr.Da
             except FloatingPointError as error:
                 raise DivergenceError(f"{experiment}: {error}; likely cause: relative_tolerance is too large") from error
             flows[-1].append(solution.risk[1:])
+            if name not in run["initial_laws"]:
+                ends[-1].append(np.full(run["replicates"], np.nan))
+                continue
             runs = simulate(
                 experiment=experiment, simulation=f"ends, separation {separation:g}", seed=seed,
                 problem={"kind": "isotropic_gaussians", "dimension": s["dimension"], "separation": separation},

@@ -163,7 +163,7 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
                 error[i, j] = np.abs(np.log(found / end.outer_norm)).min() if found.size else np.nan
     borders = [
         [
-            boundary(flow, at(value), lambda scale, kind=kind: RadialLaw(kind, scale), scales,
+            boundary(flow, at(value), lambda scale, kind=kind: RadialLaw(kind, scale), scales[:: max(scales.size // 12, 1)],
                      tolerance=block["tolerance"])
             for value in s["continuation"]["checked"]
         ]

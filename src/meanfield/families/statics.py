@@ -59,6 +59,11 @@ def _law_problems(key: str, experiment: dict, activation: dict) -> list[str]:
         *_increasing(f"{key}.ends.separations", experiment["ends"]["separations"]),
         *_increasing(f"{key}.ends.times", experiment["ends"]["times"]),
         *_reach(f"{key}.largest_norm", experiment["largest_norm"], widest, activation),
+        *(
+            words.unknown(f"{key}.ends.sgd.initial_laws", name, experiment["ends"]["initial_laws"])
+            for name in experiment["ends"]["sgd"]["initial_laws"]
+            if name not in experiment["ends"]["initial_laws"]
+        ),
     ]
 
 
@@ -77,13 +82,12 @@ def _state_problems(key: str, experiment: dict, activation: dict) -> list[str]:
     found += _range(f"{key}.continuation", continuation)
     found += _increasing(f"{key}.continuation.checked", continuation["checked"])
     found += _range(f"{key}.basins.scales", basins["scales"])
-    for name in ("checked",):
-        for n, value in enumerate(continuation[name]):
-            if not continuation["least"] <= value <= continuation["greatest"]:
-                found.append(
-                    f"{key}.continuation.{name}.{n}: {value} found, between least = {continuation['least']} and "
-                    f"greatest = {continuation['greatest']} needed"
-                )
+    found += [
+        f"{key}.continuation.checked.{n}: {value} found, between least = {continuation['least']} and greatest = "
+        f"{continuation['greatest']} needed"
+        for n, value in enumerate(continuation["checked"])
+        if not continuation["least"] <= value <= continuation["greatest"]
+    ]
     if not continuation["least"] <= problem["separation"] <= continuation["greatest"]:
         found.append(
             f"{key}.problem.separation: {problem['separation']} found, between {key}.continuation.least = "

@@ -63,7 +63,8 @@ def follow(
         If there is no solution near the guess.
 
     """
-    start = _settle(residual, np.append(np.atleast_1d(state).astype(float), parameter), None, None)
+    guess = np.append(np.atleast_1d(state).astype(float), parameter)
+    start = _settle(residual, guess, np.eye(guess.size)[-1], guess, _jacobian(residual, guess))  # at that parameter
     if start is None:
         msg = f"no solution near {state} at the parameter {parameter:g}"
         raise ValueError(msg)
@@ -85,32 +86,36 @@ def _jacobian(residual: Callable, y: Floats) -> Floats:
     return np.stack(columns, axis=-1)
 
 
-def _tangent(residual: Callable, y: Floats) -> Floats:
-    return np.linalg.svd(_jacobian(residual, y))[2][-1]
+def _tangent(jacobian: Floats) -> Floats:
+    return np.linalg.svd(jacobian)[2][-1]
 
 
-def _settle(residual: Callable, y: Floats, normal: Floats | None, anchor: Floats | None) -> Floats | None:
-    # Newton's method in the plane through `anchor` normal to `normal`; at a fixed parameter if none is given.
-    if normal is None:
-        normal, anchor = np.eye(y.size)[-1], y.copy()
+def _settle(residual: Callable, y: Floats, normal: Floats, anchor: Floats, jacobian: Floats) -> Floats | None:
+    # Newton's method in the plane through `anchor` normal to `normal`; derivatives are taken again where the given
+    # ones, from nearby, converge slowly.
+    before = np.inf
     for _ in range(_NEWTON):
         value = np.append(residual(y[:-1], y[-1]), normal @ (y - anchor))
-        matrix = np.vstack([_jacobian(residual, y), normal])
         try:
-            step = np.linalg.solve(matrix, -value)
+            step = np.linalg.solve(np.vstack([jacobian, normal]), -value)
         except np.linalg.LinAlgError:
             return None
         if not np.isfinite(step).all():
             return None
         y = y + step
-        if np.abs(step).max() <= _CONVERGED * max(np.abs(y).max(), 1.0):
+        size = float(np.abs(step).max())
+        if size <= _CONVERGED * max(float(np.abs(y).max()), 1.0):
             return y
+        if size > 0.1 * before:
+            jacobian = _jacobian(residual, y)
+        before = size
     return None
 
 
 def _one_way(residual, start, sign, bounds, state_bounds, largest, most) -> list[Floats]:
     points, y, step = [], start, largest / 4
-    tangent = _tangent(residual, start)
+    jacobian = _jacobian(residual, start)
+    tangent = _tangent(jacobian)
     tangent *= sign * (np.sign(tangent[-1]) or 1.0)
     while len(points) < most and step > 1e-7 * largest:
         guess = y + step * tangent
@@ -118,15 +123,16 @@ def _one_way(residual, start, sign, bounds, state_bounds, largest, most) -> list
             # The last point lies on the bound.
             bound = bounds[0] if guess[-1] < bounds[0] else bounds[1]
             last = _settle(residual, y + tangent * (bound - y[-1]) / tangent[-1], np.eye(y.size)[-1],
-                           np.append(y[:-1], bound))  # fmt: skip
+                           np.append(y[:-1], bound), jacobian)  # fmt: skip
             if last is not None and np.linalg.norm(last - y) <= 2 * step:
                 points.append(last)
                 break
             step /= 2
             continue
-        found = _settle(residual, guess, tangent, guess)
-        ahead = None if found is None or np.linalg.norm(found - guess) > step else _tangent(residual, found)
-        if ahead is not None:
+        found, ahead = _settle(residual, guess, tangent, guess, jacobian), None
+        if found is not None and np.linalg.norm(found - guess) <= step:
+            there = _jacobian(residual, found)
+            ahead = _tangent(there)
             ahead *= np.sign(ahead @ tangent) or 1.0
         if ahead is None or ahead @ tangent < np.cos(_BEND):
             step /= 2
@@ -135,7 +141,7 @@ def _one_way(residual, start, sign, bounds, state_bounds, largest, most) -> list
             break
         bend = np.arccos(min(ahead @ tangent, 1.0))
         points.append(found)
-        y, tangent = found, ahead
+        y, tangent, jacobian = found, ahead, there
         step = min(largest, 1.5 * step) if bend < _BEND / 3 else step
         if len(points) > 3 and np.linalg.norm(y - start) < step / 2:  # a closed curve
             break

@@ -88,7 +88,9 @@ def minimising_movements(
     radius = np.asarray(radius, dtype=float)
     radii, moved, worst = [radius], [], 0.0
     for n in range(steps):
-        radius, residual = _minimise(features, radius, mass, step)
+        # The step before is the first guess at this one.
+        guess = np.maximum(2 * radius - radii[-2], 0.0) if n else radius
+        radius, residual = _minimise(features, radius, mass, step, guess)
         if residual is None:
             msg = f"step {n + 1} of {steps} with h = {step:g} did not converge"
             raise FloatingPointError(msg)
@@ -102,14 +104,20 @@ def minimising_movements(
     )  # fmt: skip
 
 
-def _minimise(features: _Features, old: Floats, mass: Floats, h: float) -> tuple[Floats, float | None]:
+def _minimise(
+    features: _Features, old: Floats, mass: Floats, h: float, guess: Floats
+) -> tuple[Floats, float | None]:
     # One minimising movement by a projected Newton method; the new norms and the violation of the first-order condition.
     def energy(r: Floats, values: Floats) -> float:
         gap = values @ mass - features.target
         return float(gap @ gap + mass @ (r - old) ** 2 / (2 * h))
 
-    r = old
-    values, slopes = features(r)
+    values, slopes = features(old)
+    r, trial = old, guess
+    new_values, new_slopes = features(trial)
+    if energy(trial, new_values) < energy(old, values):
+        r, values, slopes = trial, new_values, new_slopes
+    bends = features.curvatures(np.maximum(r, 1e-9))
     scale = max(float(np.sqrt(mass @ old**2)), 0.1)
     for _ in range(_NEWTON):
         gap = values @ mass - features.target
@@ -119,7 +127,8 @@ def _minimise(features: _Features, old: Floats, mass: Floats, h: float) -> tuple
         residual = float(np.abs(gradient[free]).max(initial=0.0))
         if residual * h <= _CONVERGED * scale:
             return r, residual
-        curvature = 2 * (gap @ features.curvatures(np.maximum(r, 1e-9))) + 1 / h
+        # Curvatures of the features change little within a step, and only the direction needs them.
+        curvature = 2 * (gap @ bends) + 1 / h
         positive = np.maximum(curvature, 0.05 / h)[free]
         columns = np.sqrt(2) * slopes[:, free]
         direction = np.zeros_like(r)

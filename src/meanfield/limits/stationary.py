@@ -353,13 +353,16 @@ def follow_sphere(
 
     """
 
+    zero = potentials_at(parameter).features(np.zeros(1))  # whatever the parameter
+
     def residual(x: Floats, value: float) -> Floats:
         potentials = potentials_at(value)
         r = np.exp(x)
-        slope = _slope_with_zero(potentials, mass)(r)
+        features, slopes = potentials.features(r), potentials.feature_derivatives(r)
+        error = mass * zero + (1 - mass) * features - potentials.targets[:, None]
         # Relative to the slopes, which may be tiny where the features are flat.
-        scale = np.abs(potentials.weights @ np.abs(potentials.feature_derivatives(r)))
-        return slope / np.maximum(scale, 1e-300)
+        scale = potentials.weights @ np.abs(slopes)
+        return (potentials.weights @ (error * slopes)) / np.maximum(scale, 1e-300)
 
     branch = follow(
         residual, np.log([norm]), parameter, bounds=bounds, state_bounds=tuple(np.log(norm_bounds)),
