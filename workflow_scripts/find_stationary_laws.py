@@ -165,18 +165,18 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
         [
             boundary(flow, at(value), lambda scale, kind=kind: RadialLaw(kind, scale), scales[:: max(scales.size // 12, 1)],
                      tolerance=block["tolerance"])
-            for value in s["continuation"]["checked"]
+            for value in block["borders"]
         ]
         for kind in LAWS
     ]  # fmt: skip
     unstable = []
-    for value in s["continuation"]["checked"]:
+    for value in block["borders"]:
         norms = stationary.one_sphere(at(value), s["largest_norm"])
         collective = [stationary.rates(at(value), r, 1.0).collective for r in norms]
         repelling = [r for r, rate in zip(norms, collective, strict=True) if rate > 0]
         unstable.append(repelling[0] if repelling else np.nan)
     v, where = io.variable, "kind scale"
-    shell = np.array(borders[LAWS.index("shell")])
+    shell = np.array(borders[LAWS.index("shell")], dtype=float)
     with np.errstate(invalid="ignore"):
         deviation = np.abs(shell / np.array(unstable) - 1)
     return {
@@ -189,8 +189,8 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
         "end_family_error": v(where, error, "relative distance of the end from the family of stationary laws; "
                                             "undefined for ends that are not on zero and one sphere"),
         "largest_family_error": v("", _largest(error), "largest such distance"),
-        "border": v("kind checked", borders, "scale of the initial law below which most of the mass ends at zero"),
-        "repelling_norm": v("checked", unstable, "smallest norm of a sphere that repels as a whole"),
+        "border": v("kind border_separation", np.array(borders).reshape(len(LAWS), -1), "scale of the initial law below which most of the mass ends at zero"),
+        "repelling_norm": v("border_separation", unstable, "smallest norm of a sphere that repels as a whole"),
         "border_error": v("", _largest(deviation), "largest relative distance of a shell's border from that norm"),
     }  # fmt: skip
 
@@ -225,7 +225,7 @@ def study(experiment: str, activation: dict, settings: dict) -> xr.Dataset:
         },
         coords={
             "zero_mass": v("zero_mass", s["masses"], "mass at zero"),
-            "checked": v("checked", s["continuation"]["checked"], "separation"),
+            "border_separation": v("border_separation", np.array(s["basins"]["borders"], float), "separation"),
             "kind": v("kind", list(LAWS), "kind of the initial law"),
             "scale": v("scale", np.geomspace(block["least"], block["greatest"], block["number"]),
                        "scale of the initial law, kappa"),

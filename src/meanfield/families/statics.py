@@ -88,6 +88,12 @@ def _state_problems(key: str, experiment: dict, activation: dict) -> list[str]:
         for n, value in enumerate(continuation["checked"])
         if not continuation["least"] <= value <= continuation["greatest"]
     ]
+    found += _increasing(f"{key}.basins.borders", basins["borders"])
+    found += [
+        f"{key}.basins.borders.{n}: {value} found, at most {key}.continuation.greatest = {continuation['greatest']} needed"
+        for n, value in enumerate(basins["borders"])
+        if value > continuation["greatest"]
+    ]
     if not continuation["least"] <= problem["separation"] <= continuation["greatest"]:
         found.append(
             f"{key}.problem.separation: {problem['separation']} found, between {key}.continuation.least = "

@@ -117,7 +117,7 @@ def _minimise(
     new_values, new_slopes = features(trial)
     if energy(trial, new_values) < energy(old, values):
         r, values, slopes = trial, new_values, new_slopes
-    bends = features.curvatures(np.maximum(r, 1e-9))
+    bends, before = None, np.inf
     scale = max(float(np.sqrt(mass @ old**2)), 0.1)
     for _ in range(_NEWTON):
         gap = values @ mass - features.target
@@ -127,7 +127,10 @@ def _minimise(
         residual = float(np.abs(gradient[free]).max(initial=0.0))
         if residual * h <= _CONVERGED * scale:
             return r, residual
-        # Curvatures of the features change little within a step, and only the direction needs them.
+        # Only the direction needs the features' curvatures; they are taken again where they no longer serve.
+        if bends is None or residual > 0.1 * before:
+            bends = features.curvatures(np.maximum(r, 1e-9))
+        before = residual
         curvature = 2 * (gap @ bends) + 1 / h
         positive = np.maximum(curvature, 0.05 / h)[free]
         columns = np.sqrt(2) * slopes[:, free]
