@@ -132,7 +132,9 @@ if __name__ == "__main__":
         try:
             found = study(**parameters)
         except FloatingPointError as error:
-            message = f"{parameters['experiment']}: {error}; likely cause: too few steps, or relative_tolerance too large"
+            message = (
+                f"{parameters['experiment']}: {error}; likely cause: too few steps, or relative_tolerance too large"
+            )
             raise DivergenceError(message) from error
         dataset = stamp(
             found,

@@ -42,7 +42,9 @@ def study(experiment: str, seed: int, activation: dict, settings: dict) -> xr.Da
                     relative_tolerance=s["relative_tolerance"],
                 )  # fmt: skip
             except FloatingPointError as error:
-                raise DivergenceError(f"{experiment}: {error}; likely cause: relative_tolerance is too large") from error
+                raise DivergenceError(
+                    f"{experiment}: {error}; likely cause: relative_tolerance is too large"
+                ) from error
             flows[-1].append(solution.risk[1:])
             if name not in run["initial_laws"]:
                 ends[-1].append(np.full(run["replicates"], np.nan))
@@ -70,6 +72,7 @@ def study(experiment: str, seed: int, activation: dict, settings: dict) -> xr.Da
             "sgd_risk": v(where, mean, "risk of SGD at its end, mean over replicates"),
             "sgd_risk_low": v(where, low, "lower end of the interval"),
             "sgd_risk_high": v(where, high, "upper end of the interval"),
+            "dimension": v("", s["dimension"], "dimension of the input"),
             "sgd_time": v("", run["step_size"] * run["iterations"], "mean-field time at the end of SGD"),
             "quadrature_error": v("", potentials.error, "error of the potentials"),
         },

@@ -47,8 +47,7 @@ def spheres(potentials: RadialPotentials, largest: float) -> dict:
     norm = stationary.one_sphere(potentials, largest)
     found = [stationary.rates(potentials, r, 1.0) for r in norm]
     measured = [
-        measured_rates(potentials, r, (rates.splitting, rates.collective))
-        for r, rates in zip(norm, found, strict=True)
+        measured_rates(potentials, r, (rates.splitting, rates.collective)) for r, rates in zip(norm, found, strict=True)
     ]
     zero = stationary.rates(potentials, np.zeros(1), one)
     measured = np.array(measured).reshape(-1, 2)
@@ -99,12 +98,14 @@ def families(potentials: RadialPotentials, s: dict) -> dict:
     columns = np.array(rows, dtype=float).reshape(-1, 8).T
     v = io.variable
     names = (
-        ("curve", "number of the curve"), ("inner", "norm of the inner sphere; zero in families with zero"),
+        ("number", "number of the curve"), ("inner", "norm of the inner sphere; zero in families with zero"),
         ("outer", "norm of the outer sphere"), ("mass", "mass of the inner sphere"), ("risk", "risk"),
         ("splitting", "largest rate at which a sphere splits"),
         ("collective", "largest rate at which spheres move as wholes"), ("kind", f"stability: {KINDS}"),
     )  # fmt: skip
-    return {f"curve_{name}": v("law", column, text) for (name, text), column in zip(names, columns, strict=True)}
+    return {
+        f"curve_{name}": v("curve_point", column, text) for (name, text), column in zip(names, columns, strict=True)
+    }
 
 
 def continuation(at: Callable[[float], RadialPotentials], s: dict) -> dict:
@@ -140,7 +141,10 @@ def continuation(at: Callable[[float], RadialPotentials], s: dict) -> dict:
         ("kind", f"stability: {KINDS}"),
     )  # fmt: skip
     return {
-        **{f"branch_{name}": v("step", column, text) for (name, text), column in zip(names, columns, strict=True)},
+        **{
+            f"branch_{name}": v("branch_point", column, text)
+            for (name, text), column in zip(names, columns, strict=True)
+        },
         "branches": v("", number, "number of branches"),
         "folds": v("", folds, "points of the branches at which the parameter turns"),
         "continuation_error": v("", error, "largest relative distance of a branch from a norm found directly"),

@@ -58,9 +58,7 @@ class Flow(NamedTuple):
         )  # fmt: skip
 
 
-def boundary(
-    flow: Flow, potentials: RadialPotentials, law_of: Callable, scales: Floats, *, tolerance: float
-) -> float:
+def boundary(flow: Flow, potentials: RadialPotentials, law_of: Callable, scales: Floats, *, tolerance: float) -> float:
     """Return the scale of the initial law below which more than half of the mass ends at zero, by bisection.
 
     Parameters

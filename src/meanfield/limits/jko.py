@@ -104,9 +104,7 @@ def minimising_movements(
     )  # fmt: skip
 
 
-def _minimise(
-    features: _Features, old: Floats, mass: Floats, h: float, guess: Floats
-) -> tuple[Floats, float | None]:
+def _minimise(features: _Features, old: Floats, mass: Floats, h: float, guess: Floats) -> tuple[Floats, float | None]:
     # One minimising movement by a projected Newton method; the new norms and the violation of the first-order condition.
     def energy(r: Floats, values: Floats) -> float:
         gap = values @ mass - features.target

@@ -30,6 +30,9 @@ _DECADES = 8
 _ROUNDS = 60
 # Atoms closer than this, relative to their norm, may be one sphere whose position the grid could not tell.
 _SAME = 0.05
+_ALIKE = 1e-12
+# Margins of single spheres that rounding may leave.
+_ROUNDING = 1e-12
 
 
 class OptimalLaw(NamedTuple):
@@ -99,7 +102,7 @@ def optimal_law(potentials: RadialPotentials, largest_norm: float, *, tolerance:
     Weights on a finite set of norms are found by non-negative least squares. The set starts as a grid; then the local
     minima of psi, found as roots of its slope to rounding, join it until the gap is below the tolerance or stops
     falling, so that the result does not depend on the grid. Clusters of atoms are then replaced by one sphere each
-    wherever that gives the smaller gap.
+    where the gap allows it, and norms whose features equal those of zero are called zero.
 
     Parameters
     ----------
@@ -140,7 +143,12 @@ def optimal_law(potentials: RadialPotentials, largest_norm: float, *, tolerance:
         norm = np.unique(np.concatenate([norm, minima]))
         mass = nearest_mean(roots * (potentials.features(norm) - targets))
     order = np.argsort(best.norm)
-    best = best._replace(norm=best.norm[order], mass=best.mass[order])
+    norm, mass = best.norm[order], best.mass[order]
+    # Where the activation is flat around its value at zero, small norms are all alike.
+    alike = np.abs(potentials.features(norm) - features[:, :1]).max(axis=0) <= _ALIKE * np.abs(features).max()
+    norm = np.where(alike, 0.0, norm)
+    starts = np.flatnonzero(np.diff(norm, prepend=-1.0))
+    best, _ = certified(norm[starts], np.add.reduceat(mass, starts))
     merged = _merged(potentials, best, largest_norm)
     if merged is not None:
         law, _ = certified(*merged)
@@ -244,7 +252,7 @@ def single_sphere_range(
     """
 
     def margin(separation: float) -> float:
-        return single_sphere(potentials_of(float(separation)), largest_norm).margin
+        return single_sphere(potentials_of(float(separation)), largest_norm).margin + _ROUNDING
 
     margins = np.array([margin(one) for one in separations])
     optimal = np.flatnonzero(margins >= 0)

@@ -38,8 +38,9 @@ STABLE, NEUTRAL, UNSTABLE = 0, 1, 2
 
 # Steps of the differences that give second derivatives, relative to the norm: the error is of order four.
 _STEP = 2e-3
-# Rates below this, relative to the largest curvature of the features, count as zero.
+# Rates below this, relative to the curvature of the features, or in absolute size, count as zero.
 _ZERO = 1e-9
+_SLOW = 1e-12
 _REFINEMENTS = 60
 _TOUCH_UPS = 5
 
@@ -77,13 +78,13 @@ def rates(potentials: RadialPotentials, norm: Floats, mass: Floats) -> Rates:
         pair = (slopes * potentials.weights[:, None]).T @ slopes
         splitting = float(-2 * bend.min())
         collective = float(np.linalg.eigvals(-2 * (np.diag(bend) + pair * mass[moving])).real.max())
-        least = _ZERO * float((size @ np.abs(curvatures)).max())
+        least = _ZERO * float((size @ np.abs(curvatures)).max()) + _SLOW
         verdicts += [(splitting, least), (collective, least)]
     if not moving.all():
         # Where the slope at zero vanishes, that at a small norm over the norm; it too where the features are flat there.
         for r, scale in ((0.0, 1.0), (1e-4, 1e-4)):
             slope = potentials.feature_derivatives(np.array([r]))[:, 0] / scale
-            inward, least = float(error @ slope), _ZERO * float(size @ np.abs(slope))
+            inward, least = float(error @ slope), _ZERO * float(size @ np.abs(slope)) + _SLOW
             if abs(inward) > least:
                 break
         verdicts.append((-inward, least))
@@ -249,9 +250,7 @@ def _onto_two(potentials: RadialPotentials, norm: Floats) -> tuple[Floats, Float
         jacobian = np.concatenate([matrix * r[:, None, :], apart[:, :, None]], axis=2)
         good = np.isfinite(jacobian).all(axis=(1, 2)) & np.isfinite(mass)
         step[:] = 0
-        step[good] = -np.einsum(
-            "pij,pj->pi", np.linalg.pinv(jacobian[good]), (alone + mass[:, None] * apart)[good]
-        )
+        step[good] = -np.einsum("pij,pj->pi", np.linalg.pinv(jacobian[good]), (alone + mass[:, None] * apart)[good])
         step = np.clip(step, -0.5, 0.5)
         x, mass = x + step[:, :2], mass + step[:, 2]
     good &= (np.abs(step).max(axis=1) < 1e-9) & (mass > 0) & (mass < 1) & (x[:, 1] - x[:, 0] > 1e-4)
@@ -284,9 +283,7 @@ def classes(dimension: int, activation: Activation, largest: float) -> Callable[
     return at
 
 
-def teacher(
-    dimension: int, activation: Activation, norm: float, masses: Floats
-) -> Callable[[float], RadialPotentials]:
+def teacher(dimension: int, activation: Activation, norm: float, masses: Floats) -> Callable[[float], RadialPotentials]:
     r"""Return the potentials of regression on a radial function as a function of how far its spheres are apart.
 
     The target is the function of a rotation-invariant network of the same activation, whose neurons have the norms
