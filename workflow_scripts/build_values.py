@@ -27,19 +27,9 @@ NAMES = (
 _NAMED = ("pair",)
 # Axes whose entries are read by name.
 _KEYS = (
-    "limit",
-    "run",
-    "other",
-    "destination",
-    "smoothing",
-    "target",
-    "flow",
-    "scheme",
-    "moved",
-    "dimension",
-    "law",
-    "kind",
-)
+    "limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved",
+    "dimension", "law", "kind",
+)  # fmt: skip
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:

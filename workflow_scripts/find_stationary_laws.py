@@ -156,7 +156,7 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
     block, problem = s["basins"], s["problem"]
     flow = Flow(block["horizon"], block["atoms"], block["relative_tolerance"], block["inner_norm"])
     scales = np.geomspace(block["scales"]["least"], block["scales"]["greatest"], block["scales"]["number"])
-    potentials = at(problem["separation"])
+    potentials, accuracy = at(problem["separation"]), block["tolerance"]
     ends = [[flow.end(potentials, RadialLaw(kind, float(scale))) for scale in scales] for kind in LAWS]
     # Ends on zero and one sphere have to be members of the family that the equations give.
     error = np.full((len(LAWS), scales.size), np.nan)
@@ -165,14 +165,14 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
             if end.outer_spread < 1e-3 * end.outer_norm and end.speed < 1e-3:
                 found = stationary.spheres_with_zero(potentials, end.inner_mass, s["largest_norm"])
                 error[i, j] = np.abs(np.log(found / end.outer_norm)).min() if found.size else np.nan
+    coarse = scales[:: max(scales.size // 12, 1)]
     borders = [
         [
-            boundary(flow, at(value), lambda scale, kind=kind: RadialLaw(kind, scale), scales[:: max(scales.size // 12, 1)],
-                     tolerance=block["tolerance"])
+            boundary(flow, at(value), lambda scale, kind=kind: RadialLaw(kind, scale), coarse, tolerance=accuracy)
             for value in block["borders"]
         ]
         for kind in LAWS
-    ]  # fmt: skip
+    ]
     unstable = []
     for value in block["borders"]:
         norms = stationary.one_sphere(at(value), s["largest_norm"])
@@ -193,7 +193,8 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
         "end_family_error": v(where, error, "relative distance of the end from the family of stationary laws; "
                                             "undefined for ends that are not on zero and one sphere"),
         "largest_family_error": v("", _largest(error), "largest such distance"),
-        "border": v("kind border_separation", np.array(borders).reshape(len(LAWS), -1), "scale of the initial law below which most of the mass ends at zero"),
+        "border": v("kind border_separation", np.array(borders).reshape(len(LAWS), -1),
+                    "scale of the initial law below which most of the mass ends at zero"),
         "repelling_norm": v("border_separation", unstable, "smallest norm of a sphere that repels as a whole"),
         "border_error": v("", _largest(deviation), "largest relative distance of a shell's border from that norm"),
     }  # fmt: skip

@@ -21,9 +21,15 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 def _guide(axis: Axes, x: np.ndarray, y: float, order: int) -> None:
     axis.plot(x, y * (x / x.max()) ** order, color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8)
     axis.annotate(
-        f"order {order}", (x.max(), y), xytext=(3, 0), textcoords="offset points", fontsize=5.5, color="#555555",
-        ha="left", va="center",
-    )  # fmt: skip
+        f"order {order}",
+        (x.max(), y),
+        xytext=(3, 0),
+        textcoords="offset points",
+        fontsize=5.5,
+        color="#555555",
+        ha="left",
+        va="center",
+    )
 
 
 def _logarithmic(axis: Axes) -> None:
@@ -52,8 +58,14 @@ def _steps(axis: Axes, data: dict, titles: dict) -> None:
     hollow = Line2D(
         [], [], color="black", marker="o", markerfacecolor="none", linewidth=0.6, label="extrapolated from two steps"
     )
-    axis.legend(handles=[*handles, hollow], fontsize=5.5, loc="upper left", title="fitted order [interval]",
-                title_fontsize=5.5, alignment="left")  # fmt: skip
+    axis.legend(
+        handles=[*handles, hollow],
+        fontsize=5.5,
+        loc="upper left",
+        title="fitted order [interval]",
+        title_fontsize=5.5,
+        alignment="left",
+    )
     low, high = axis.get_ylim()
     axis.set_ylim(low, high * (high / low) ** 0.3)  # room for it
 
@@ -63,13 +75,25 @@ def _energy(axis: Axes, data: dict) -> None:
         time, top = one["time"].values, float(one["dissipation"].max())
         horizon = float(time[-1])
         axis.plot(
-            time / horizon, one["dissipation"] / top, color=_COLOURS[n % 5], linewidth=0.9, label=r"$4\int|\psi'|^2 d\rho$" if n == 0 else None,
-        )  # fmt: skip
+            time / horizon,
+            one["dissipation"] / top,
+            color=_COLOURS[n % 5],
+            linewidth=0.9,
+            label=r"$4\int|\psi'|^2 d\rho$" if n == 0 else None,
+        )
         every = max(one.sizes["inner"] // 24, 1)
         pick = one.isel(inner=slice(None, None, every))
         axis.plot(
-            pick["inner_time"] / horizon, pick["risk_slope"] / top, color=_COLOURS[n % 5], linestyle="none", marker=plotting.MARKERS[n % 6], markersize=2.6, markerfacecolor="none", markeredgewidth=0.6, label="$-dR/dt$, differences" if n == 0 else None,
-        )  # fmt: skip
+            pick["inner_time"] / horizon,
+            pick["risk_slope"] / top,
+            color=_COLOURS[n % 5],
+            linestyle="none",
+            marker=plotting.MARKERS[n % 6],
+            markersize=2.6,
+            markerfacecolor="none",
+            markeredgewidth=0.6,
+            label="$-dR/dt$, differences" if n == 0 else None,
+        )
     axis.set_xlabel("time over the last time")
     axis.set_ylabel("rate over its largest")
     axis.set_ylim(bottom=-0.03)
@@ -79,8 +103,12 @@ def _energy(axis: Axes, data: dict) -> None:
 def _balance(axis: Axes, data: dict) -> None:
     for n, one in enumerate(data.values()):
         axis.plot(
-            one["interval"] / float(one["time"][-1]), np.abs(one["balance_error"]), color=_COLOURS[n % 5], marker=plotting.MARKERS[n % 6], linewidth=0.9,
-        )  # fmt: skip
+            one["interval"] / float(one["time"][-1]),
+            np.abs(one["balance_error"]),
+            color=_COLOURS[n % 5],
+            marker=plotting.MARKERS[n % 6],
+            linewidth=0.9,
+        )
     first = next(iter(data.values()))
     x = first["interval"].values / float(first["time"][-1])
     _guide(axis, x, 3 * float(np.abs(first["balance_error"]).max()), 4)

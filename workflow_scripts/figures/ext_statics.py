@@ -30,8 +30,12 @@ def _risks(axis: Axes, laws: xr.Dataset) -> None:
         one = laws.isel(dimension=n)
         colour = _colour(n, names)
         axis.plot(
-            x, np.maximum(one["optimal_risk"], _FLOOR / 10), color=colour, linestyle=_LINES[n % len(_LINES)], label=f"$d = {name}$".replace("∞", r"\infty"),
-        )  # fmt: skip
+            x,
+            np.maximum(one["optimal_risk"], _FLOOR / 10),
+            color=colour,
+            linestyle=_LINES[n % len(_LINES)],
+            label=f"$d = {name}$".replace("∞", r"\infty"),
+        )
         axis.plot(x, np.maximum(one["sphere_risk"], _FLOOR / 10), color=colour, linewidth=0.5, alpha=0.8)
         if float(one["threshold_risk"]) > _FLOOR:
             axis.plot(one["upper_threshold"], one["threshold_risk"], "o", color=colour, markersize=3.5)
@@ -58,8 +62,14 @@ def _law(axis: Axes, laws: xr.Dataset, dimension: str) -> None:
     positive = norm[there & (norm > 0)]
     least = 0.5 * min(positive.min(), 0.1) if positive.size else 0.1
     axis.scatter(
-        x[there], np.maximum(norm[there], least), s=4 + 60 * mass[there], color=plotting.COLOURS["sgd"], alpha=0.75, linewidths=0, label="optimal law, area by mass",
-    )  # fmt: skip
+        x[there],
+        np.maximum(norm[there], least),
+        s=4 + 60 * mass[there],
+        color=plotting.COLOURS["sgd"],
+        alpha=0.75,
+        linewidths=0,
+        label="optimal law, area by mass",
+    )
     axis.plot(
         laws["separation"],
         one["sphere_norm"],
@@ -113,28 +123,55 @@ def _thresholds(axis: Axes, laws: xr.Dataset) -> None:
 def _ends(axis: Axes, ends: xr.Dataset) -> None:
     x, times = ends["separation"].values, ends["end"].values
     axis.plot(x, np.maximum(ends["optimal_risk"], _FLOOR / 10), color="black", label="smallest of any law")
-    for n, name in enumerate(ends["law"].values):
+    for n in range(ends.sizes["law"]):
         for k, time in enumerate(times):
             axis.plot(
-                x, ends["limit_risk"].isel(law=n, end=k), color=plotting.SEQUENCE[k % len(plotting.SEQUENCE)], marker=plotting.MARKERS[n % 6], markersize=2.6, markerfacecolor="none" if n else None, linewidth=0.7, linestyle="-" if n == 0 else ":",
+                x,
+                ends["limit_risk"].isel(law=n, end=k),
+                color=plotting.SEQUENCE[k % len(plotting.SEQUENCE)],
+                marker=plotting.MARKERS[n % 6],
+                markersize=2.6,
+                markerfacecolor="none" if n else None,
+                linewidth=0.7,
+                linestyle="-" if n == 0 else ":",
                 label=f"limit, $t$ = {plotting.power(time)}" if n == 0 else None,
-            )  # fmt: skip
+            )
         mean, low, high = (ends[f"sgd_risk{end}"].isel(law=n).values for end in ("", "_low", "_high"))
         if np.isfinite(mean).any():
             # An interval may reach below zero, which a logarithmic axis cannot show.
             error = np.nan_to_num(np.array([mean - np.maximum(low, mean / 10), high - mean]))
             axis.errorbar(
-                x, mean, yerr=error, color=plotting.COLOURS["limit"], marker="+", markersize=6, linestyle="none", linewidth=0.9, capsize=1.6, label=f"SGD, $t$ = {float(ends['sgd_time']):g}", zorder=5,
-            )  # fmt: skip
+                x,
+                mean,
+                yerr=error,
+                color=plotting.COLOURS["limit"],
+                marker="+",
+                markersize=6,
+                linestyle="none",
+                linewidth=0.9,
+                capsize=1.6,
+                label=f"SGD, $t$ = {float(ends['sgd_time']):g}",
+                zorder=5,
+            )
     axis.set_yscale("log")
     plotting.short_log(axis.yaxis)
     axis.set_xlabel(r"separation $\Delta$")
     axis.set_ylabel("risk")
     handles, _ = axis.get_legend_handles_labels()
     names = [
-        Line2D([], [], color="black", marker=plotting.MARKERS[n % 6], markersize=2.6, linewidth=0.7, linestyle="-" if n == 0 else ":", markerfacecolor="none" if n else None, label=f"from “{name}”")
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker=plotting.MARKERS[n % 6],
+            markersize=2.6,
+            linewidth=0.7,
+            linestyle="-" if n == 0 else ":",
+            markerfacecolor="none" if n else None,
+            label=f"from “{name}”",
+        )
         for n, name in enumerate(ends["law"].values)
-    ]  # fmt: skip
+    ]
     axis.legend(handles=[*handles, *names], fontsize=5.5, ncols=2, loc="lower left")
 
 
@@ -153,8 +190,13 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
         _ends(axes[1, 1], ends)
     plotting.panels(
         axes.flat,
-        ("optimal and single-sphere risk", f"the optimal law, $d = {dimension}$", "thresholds", f"where the dynamics end, $d = {dimension}$"),
-    )  # fmt: skip
+        (
+            "optimal and single-sphere risk",
+            f"the optimal law, $d = {dimension}$",
+            "thresholds",
+            f"where the dynamics end, $d = {dimension}$",
+        ),
+    )
     return figure
 
 

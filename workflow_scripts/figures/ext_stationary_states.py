@@ -1,5 +1,6 @@
 """Figure ext_stationary_states: stationary laws followed in the separation, families of them, and their basins."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 def _pieces(axis: Axes, x: np.ndarray, y: np.ndarray, kind: np.ndarray, colour: str) -> None:
     # One line for each stretch of one stability; neighbouring stretches share a point.
     edges = [0, *(np.flatnonzero(np.diff(kind)) + 1), kind.size]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         part = slice(max(first - 1, 0), last)
         axis.plot(x[part], y[part], color=colour, **_STYLES[int(kind[first])])
 
@@ -50,11 +51,26 @@ def _branches(axis: Axes, states: xr.Dataset) -> None:
         border = states["border"].sel(kind=kind).values
         if np.isfinite(border).any():
             axis.plot(
-                states["border_separation"], border, color="black", marker=marker, markersize=3, markerfacecolor="none", linestyle="none",
-            )  # fmt: skip
+                states["border_separation"],
+                border,
+                color="black",
+                marker=marker,
+                markersize=3,
+                markerfacecolor="none",
+                linestyle="none",
+            )
             handles.append(
-                Line2D([], [], color="black", marker=marker, markersize=3, markerfacecolor="none", linestyle="none", label=f"border, {kind}")
-            )  # fmt: skip
+                Line2D(
+                    [],
+                    [],
+                    color="black",
+                    marker=marker,
+                    markersize=3,
+                    markerfacecolor="none",
+                    linestyle="none",
+                    label=f"border, {kind}",
+                )
+            )
     axis.set_yscale("log")
     low, high = axis.get_ylim()
     axis.set_ylim(low, high * (high / low) ** (0.1 * len(handles)))  # room for the legend
@@ -71,8 +87,15 @@ def _families(axis: Axes, states: xr.Dataset) -> None:
         _pieces(axis, one["mass"], one["risk"], one["kind"], _COLOURS[0] if one["inner"][0] == 0 else _COLOURS[4])
     ends = states.sel(kind="gaussian")
     axis.plot(
-        ends["end_inner_mass"], ends["end_risk"], color="black", marker="o", markersize=2.6, markerfacecolor="none", markeredgewidth=0.6, linestyle="none",
-    )  # fmt: skip
+        ends["end_inner_mass"],
+        ends["end_risk"],
+        color="black",
+        marker="o",
+        markersize=2.6,
+        markerfacecolor="none",
+        markeredgewidth=0.6,
+        linestyle="none",
+    )
     axis.axhline(float(states["optimal_risk"]), color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--")
     axis.set_yscale("log")
     low, high = axis.get_ylim()
@@ -83,9 +106,19 @@ def _families(axis: Axes, states: xr.Dataset) -> None:
     handles = [
         Line2D([], [], color=_COLOURS[0], label="zero and a sphere"),
         Line2D([], [], color=_COLOURS[4], label="two spheres"),
-        Line2D([], [], color="black", marker="o", markersize=2.6, markerfacecolor="none", markeredgewidth=0.6, linestyle="none", label="ends of the flow"),
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker="o",
+            markersize=2.6,
+            markerfacecolor="none",
+            markeredgewidth=0.6,
+            linestyle="none",
+            label="ends of the flow",
+        ),
         Line2D([], [], color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--", label="smallest risk"),
-    ]  # fmt: skip
+    ]
     axis.legend(handles=handles, fontsize=5.5, loc="lower right")
 
 
@@ -94,8 +127,16 @@ def _basins(axis: Axes, states: xr.Dataset) -> None:
     for kind, colour, marker in (("gaussian", "#0072B2", "o"), ("shell", "#D55E00", "x")):
         one = states.sel(kind=kind)
         axis.plot(
-            scale, one["end_risk"], color=colour, marker=marker, markersize=2.4, markerfacecolor="none", markeredgewidth=0.6, linewidth=0.8, label=kind,
-        )  # fmt: skip
+            scale,
+            one["end_risk"],
+            color=colour,
+            marker=marker,
+            markersize=2.4,
+            markerfacecolor="none",
+            markeredgewidth=0.6,
+            linewidth=0.8,
+            label=kind,
+        )
     for norm, kind in zip(states["sphere_norm"].values, states["sphere_collective"].values, strict=True):
         if kind > 0:
             axis.axvline(
@@ -121,9 +162,7 @@ def _basins(axis: Axes, states: xr.Dataset) -> None:
 
 def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
     """Return the figure: a row for each problem."""
-    figure, axes = plt.subplots(
-        len(data), 3, figsize=plotting.size(0.5 + 1.95 * len(data), columns=2), squeeze=False
-    )  # fmt: skip
+    figure, axes = plt.subplots(len(data), 3, figsize=plotting.size(0.5 + 1.95 * len(data), columns=2), squeeze=False)
     names = []
     for row, (name, states) in zip(axes, data.items(), strict=True):
         _branches(row[0], states)
@@ -132,13 +171,18 @@ def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
         label = titles.get(name, name.split("/")[0])
         names += [f"{label}: branches", "families", "basins"]
     for axis, text in zip(
-        axes[-1], (r"separation $\Delta$", "mass of the inner sphere", r"scale $\kappa$ of the initial law"), strict=True
-    ):  # fmt: skip
+        axes[-1],
+        (r"separation $\Delta$", "mass of the inner sphere", r"scale $\kappa$ of the initial law"),
+        strict=True,
+    ):
         axis.set_xlabel(text)
     figure.legend(
-        handles=[Line2D([], [], color="black", label=name, **style) for name, style in zip(_NAMES, _STYLES, strict=True)],
-        loc="outside lower center", ncols=3,
-    )  # fmt: skip
+        handles=[
+            Line2D([], [], color="black", label=name, **style) for name, style in zip(_NAMES, _STYLES, strict=True)
+        ],
+        loc="outside lower center",
+        ncols=3,
+    )
     plotting.panels(axes.flat, names)
     return figure
 

@@ -45,8 +45,8 @@ def _reach(key: str, norm: float, widest: float, activation: dict) -> list[str]:
     if norm <= most:
         return []
     return [
-        f"{key}: {norm:g} found, at most {most:.4g} needed for a smooth activation of gain {activation['gain']:g}, whose "
-        "averages are quadratures"
+        f"{key}: {norm:g} found, at most {most:.4g} needed for a smooth activation of gain {activation['gain']:g}, "
+        "whose averages are quadratures"
     ]
 
 
@@ -90,7 +90,8 @@ def _state_problems(key: str, experiment: dict, activation: dict) -> list[str]:
     ]
     found += _increasing(f"{key}.basins.borders", basins["borders"])
     found += [
-        f"{key}.basins.borders.{n}: {value} found, at most {key}.continuation.greatest = {continuation['greatest']} needed"
+        f"{key}.basins.borders.{n}: {value} found, at most {key}.continuation.greatest = "
+        f"{continuation['greatest']} needed"
         for n, value in enumerate(basins["borders"])
         if value > continuation["greatest"]
     ]

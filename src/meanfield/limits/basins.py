@@ -3,6 +3,7 @@
 Arrays in, arrays out; no files.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ def boundary(flow: Flow, potentials: RadialPotentials, law_of: Callable, scales:
     before = collapses(scales[0])
     if not before:
         return np.nan
-    for low, high in zip(scales[:-1], scales[1:], strict=True):
+    for low, high in itertools.pairwise(scales):
         if collapses(high):
             continue
         while high - low > tolerance * high:

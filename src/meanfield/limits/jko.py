@@ -2,13 +2,13 @@ r"""The distributional dynamics as a gradient flow of the risk: minimising movem
 
 In the clock :math:`\int\xi` the reduced equation is :math:`\partial_t\rho = \partial_r(\rho\,\partial_r(2\psi))`, and
 :math:`2\psi` is the first variation of the risk: the flow of steepest descent of R in the metric W2 (Jordan,
-Kinderlehrer & Otto 1998, SIAM J. Math. Anal. 29, 1-17; Mei, Montanari & Nguyen 2018, section on the distributional
-dynamics). Hence
+Kinderlehrer & Otto 1998, SIAM J. Math. Anal. 29, 1-17; Mei, Montanari & Nguyen 2018 on the distributional dynamics).
+Hence
 
 .. math:: \frac{dR}{dt} = -\int |2\psi'|^2\, d\rho = -4 \int |\psi'|^2\, d\rho ,
 
-and the law after a step h is close to the minimiser of :math:`R(\rho) + W_2^2(\rho, \rho_k)/(2h)`. On the line W2 is the
-distance of quantile functions, so that a law of J atoms of given masses moves by
+and the law after a step h is close to the minimiser of :math:`R(\rho) + W_2^2(\rho, \rho_k)/(2h)`. On the line W2 is
+the distance of quantile functions, so that a law of J atoms of given masses moves by
 
 .. math:: r^{k+1} = \arg\min_{r \ge 0}\; R(r) + \frac{1}{2h} \sum_j m_j (r_j - r_j^k)^2 ,
 
@@ -46,8 +46,7 @@ class Movement(NamedTuple):
 
 
 class _Features:
-    # Features with the roots of their weights in, compressed to their numerical rank over the norms at hand: the risk is
-    # the squared distance of their mean from `target`, plus a constant.
+    # Features with the roots of their weights in: the risk is the squared distance of their mean from `target`.
 
     def __init__(self, potentials: RadialPotentials):
         self.potentials = potentials
@@ -105,7 +104,7 @@ def minimising_movements(
 
 
 def _minimise(features: _Features, old: Floats, mass: Floats, h: float, guess: Floats) -> tuple[Floats, float | None]:
-    # One minimising movement by a projected Newton method; the new norms and the violation of the first-order condition.
+    # One minimising movement by a projected Newton method; the new norms and the first-order condition's violation.
     def energy(r: Floats, values: Floats) -> float:
         gap = values @ mass - features.target
         return float(gap @ gap + mass @ (r - old) ** 2 / (2 * h))

@@ -81,7 +81,7 @@ def rates(potentials: RadialPotentials, norm: Floats, mass: Floats) -> Rates:
         least = _ZERO * float((size @ np.abs(curvatures)).max()) + _SLOW
         verdicts += [(splitting, least), (collective, least)]
     if not moving.all():
-        # Where the slope at zero vanishes, that at a small norm over the norm; it too where the features are flat there.
+        # Where the slope at zero vanishes, that at a small norm over the norm; it too where the features are flat.
         for r, scale in ((0.0, 1.0), (1e-4, 1e-4)):
             slope = potentials.feature_derivatives(np.array([r]))[:, 0] / scale
             inward, least = float(error @ slope), _ZERO * float(size @ np.abs(slope)) + _SLOW
@@ -349,7 +349,6 @@ def follow_sphere(
         With the norm r as the only unknown.
 
     """
-
     zero = potentials_at(parameter).features(np.zeros(1))  # whatever the parameter
 
     def residual(x: Floats, value: float) -> Floats:
