@@ -126,7 +126,7 @@ def test_figures_draw(figure, laws, ends, states, movements):
         ("statics.dimensions", [1], "dimensions.0: 1 found, at least 2 needed"),
         ("statics.separations", [0.5, 0.4], "separations: [0.5, 0.4] found; they must increase strictly"),
         ("statics.tried.least", 0.8, "tried: least 0.8 and greatest 0.6 found; least < greatest needed"),
-        ("statics.problem.activation", "hyperbolic_tangent", "largest_norm: 10000 found, at most 25 needed for a smooth"),
+        ("statics.problem.activation", "hyperbolic_tangent", "largest_norm: 10000 found, at most 25 needed for a"),
         ("statics.ends.sgd.initial_laws", ["narow"], "'narow' found (did you mean 'narrow'?)"),
         ("statics.ends.times", [5.0, 0.5], "ends.times: [5.0, 0.5] found; they must increase strictly"),
         ("stationary_nonmonotone.problem.teacher_norm", 1.0, "teacher_norm: found, which classes do not take"),
