@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
+def _ratio(part: float, whole: float) -> float:
+    # Undefined where a law is at rest and nothing falls.
+    return float(part / whole) if whole > 0 else np.nan
+
+
 def study(experiment: str, activation: dict, settings: dict) -> xr.Dataset:
     """Return errors of minimising movements, what energy the flow dissipates, and fitted orders."""
     s, problem = settings, settings["problem"]
@@ -54,11 +59,10 @@ def study(experiment: str, activation: dict, settings: dict) -> xr.Dataset:
             extrapolated = 2 * moved.radius[pick] - last[1] - flow.radius[at_shared]
             better = np.sqrt(extrapolated**2 @ mass).max()
         last = steps, moved.radius[pick]
-        spent = float((moved.moved**2).sum() * steps / horizon)
-        drop = float(moved.risk[0] - moved.risk[-1])
+        share = _ratio((moved.moved**2).sum() * steps / horizon, moved.risk[0] - moved.risk[-1])
         rows.append(
-            [law_error, np.abs(moved.risk[pick] - flow.risk[at_shared]).max(), better, spent / drop - 1,
-             spent / 2 / drop, float(np.diff(moved.risk).max()), moved.residual, moved.disorder]
+            [law_error, np.abs(moved.risk[pick] - flow.risk[at_shared]).max(), better, share - 1, share / 2,
+             float(np.diff(moved.risk).max()), moved.residual, moved.disorder]
         )  # fmt: skip
         logger.info("%s: %d steps, largest error %.3g in W2", experiment, steps, law_error)
     columns = np.array(rows).T
@@ -70,11 +74,11 @@ def study(experiment: str, activation: dict, settings: dict) -> xr.Dataset:
     for count in s["intervals"]:
         every = finest // count
         released = integrate.simpson(rate[::every], x=even[::every])
-        balance.append(released / (risk[0] - risk[-1]) - 1)
+        balance.append(_ratio(released, risk[0] - risk[-1]) - 1)
     # The derivative of the risk at the records, by differences of order four.
     h = even[1]
     slope = (risk[:-4] - 8 * risk[1:-3] + 8 * risk[3:-1] - risk[4:]) / (12 * h)
-    pointwise = np.abs(slope + rate[2:-2]).max() / rate.max()
+    pointwise = _ratio(np.abs(slope + rate[2:-2]).max(), rate.max())
 
     fits = {
         "law_order": fit_power_law(step, columns[0], level),

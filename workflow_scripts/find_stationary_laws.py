@@ -115,10 +115,14 @@ def continuation(at: Callable[[float], RadialPotentials], s: dict) -> dict:
     direct: dict[tuple[float, float], np.ndarray] = {}
     for mass in block["masses"]:
         for norm in stationary.spheres_with_zero(at(start), mass, largest):
-            branch = stationary.follow_sphere(
-                at, norm, start, mass=mass, bounds=(block["least"], block["greatest"]),
-                norm_bounds=(largest * 1e-7, largest), largest_step=block["largest_step"],
-            )  # fmt: skip
+            try:
+                branch = stationary.follow_sphere(
+                    at, norm, start, mass=mass, bounds=(block["least"], block["greatest"]),
+                    norm_bounds=(largest * 1e-7, largest), largest_step=block["largest_step"],
+                )  # fmt: skip
+            except ValueError as problem:  # a degenerate law, with neighbours at the same separation
+                logger.warning("continuation from the norm %g: %s", norm, problem)
+                continue
             folds += branch.fold.size
             checked = {int(np.abs(branch.parameter - value).argmin()) for value in block["checked"]}
             for n, (value, r) in enumerate(zip(branch.parameter, branch.state[:, 0], strict=True)):

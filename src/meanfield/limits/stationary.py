@@ -213,7 +213,10 @@ def families_of_two(
     gap = logs[None, :] - logs[:, None]
     # The function has a double zero where the norms agree, which is divided out; norms count in increasing order.
     value = np.where(gap > 0, (a1 * b2 - a2 * b1) / np.where(gap > 0, gap, 1.0) ** 2, np.nan)
-    lines = contourpy.contour_generator(logs, logs, np.ma.masked_invalid(value / np.nanmax(np.abs(value)))).lines(0.0)
+    scale = float(np.nanmax(np.abs(value)))
+    if scale == 0:  # nothing acts on any sphere
+        return []
+    lines = contourpy.contour_generator(logs, logs, np.ma.masked_invalid(value / scale)).lines(0.0)
     curves = []
     for line in lines:
         norm, mass, good = _onto_two(potentials, np.exp(line[:, ::-1]))
