@@ -9,7 +9,7 @@ from meanfield import config as configuration
 from meanfield import caches, ledger, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import digits, multiscale, networks, plane, sampling, spin3
+from meanfield.families import digits, multiscale, networks, plane, sampling, spin3, statics
 from meanfield.families.common import chunks
 from meanfield.families.common import simulation_chunks as chunks_of
 from meanfield.images import sources
@@ -45,6 +45,7 @@ KERNEL_GROUPS = {
     **dict.fromkeys(("simulate_spin3", "solve_spin3", "analyse_spin3"), "spin3"),
     **dict.fromkeys(("simulate_digits", "analyse_digits"), "digits"),
     **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), "plane"),
+    **dict.fromkeys(("find_ends", "find_stationary_laws", "compare_movements"), "networks"),
 }
 # The part of its experiment that holds a simulation, and the wildcard with its name, by what runs it.
 SIMULATED = {
@@ -80,6 +81,12 @@ MULTISCALES = experiments_of(multiscale)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 SPIN3 = experiments_of(spin3)
+STATICS = experiments_of(statics)
+
+
+def statics_of(kind):
+    """Return the names of the experiments with rotation-invariant laws whose problem is of a kind."""
+    return [name for name in STATICS if config["experiments"][name]["problem"]["kind"] == kind]
 
 
 @functools.cache  # every job of a rule asks for it, and parsing the sources once is enough
@@ -101,6 +108,8 @@ def precisions(jobs):
         if part:
             entries = config["experiments"][job.wildcards.experiment][part]
             found.add(entries[job.wildcards[wildcard]].get("precision", "float64"))
+        elif job.rule.name == "find_ends":
+            found.add(config["experiments"][job.wildcards.experiment]["ends"]["sgd"]["precision"])
     return sorted(found)
 
 

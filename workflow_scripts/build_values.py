@@ -21,11 +21,15 @@ NAMES = (
     "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor", "target",
     "flow", "scheme", "moved", "condition", "map", "scale", "macro_step", "micro_step", "averaging", "relaxation",
     "length", "estimator",
+    "dimension", "separation", "law", "end", "sphere", "zero_mass", "branch", "kind", "border_separation", "interval",
 )  # fmt: skip
 # Axes whose names are kept too.
 _NAMED = ("pair",)
 # Axes whose entries are read by name.
-_KEYS = ("limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved")
+_KEYS = (
+    "limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved",
+    "dimension", "law", "kind",
+)  # fmt: skip
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:

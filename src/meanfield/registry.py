@@ -46,6 +46,9 @@ FAMILIES = {
     "fast_slow": "meanfield.families.multiscale",
     "anisotropic_gaussians": "meanfield.families.networks",
     "digits": "meanfield.families.digits",
+    "isotropic_statics": "meanfield.families.statics",
+    "stationary_laws": "meanfield.families.statics",
+    "radial_flow": "meanfield.families.statics",
 }
 
 

@@ -82,7 +82,8 @@ def test_one_core_and_another_folder_give_the_same_bytes(built, project):
     # One or two figures of each family; the report prints run times, and its bytes follow those of the benchmark files.
     shutil.rmtree(project.path(".git"), ignore_errors=True)
     some = ("fig03_isotropic_dd", "fig04_spin3_kernel", "fig10_optimisers_digits", "ext_anisotropic_dynamics",
-            "ext_smoothing", "ext_sampling_flows", "ext_multiscale")  # fmt: skip
+            "ext_smoothing", "ext_sampling_flows", "ext_multiscale", "ext_stationary_states",
+            "ext_gradient_flow")  # fmt: skip
     project.run(*some, "results/analysis/isotropic/tuned_nesterov_control.nc", cores=1)
     endings = {".nc", ".pdf", ".svg"}
     first, second = (digests(copy.path("results"), endings) for copy in (built, project))

@@ -1,0 +1,194 @@
+"""Figure ext_stationary_states: stationary laws followed in the separation, families of them, and their basins."""
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
+
+from meanfield import plotting
+from meanfield.logs import logged_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+# Stability: stable, neutral, unstable.
+_STYLES = (
+    {"linestyle": "-", "linewidth": 1.6},
+    {"linestyle": (0, (3, 1, 1, 1)), "linewidth": 1.2},
+    {"linestyle": (0, (1, 1)), "linewidth": 0.9},
+)
+_NAMES = ("stable", "neutral", "unstable")
+# Risks below this are left out.
+_LEAST = 1e-6
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def _pieces(axis: Axes, x: np.ndarray, y: np.ndarray, kind: np.ndarray, colour: str) -> None:
+    # One line for each stretch of one stability; neighbouring stretches share a point.
+    edges = [0, *(np.flatnonzero(np.diff(kind)) + 1), kind.size]
+    for first, last in itertools.pairwise(edges):
+        part = slice(max(first - 1, 0), last)
+        axis.plot(x[part], y[part], color=colour, **_STYLES[int(kind[first])])
+
+
+def _branches(axis: Axes, states: xr.Dataset) -> None:
+    masses = np.unique(states["branch_mass"].values)
+    for number in np.unique(states["branch_number"].values):
+        there = states["branch_number"].values == number
+        one = {name: states[f"branch_{name}"].values[there] for name in ("parameter", "norm", "kind", "mass")}
+        colour = _COLOURS[int(np.searchsorted(masses, one["mass"][0])) % len(_COLOURS)]
+        _pieces(axis, one["parameter"], one["norm"], one["kind"], colour)
+    handles = [
+        Line2D([], [], color=_COLOURS[n % len(_COLOURS)], label=f"$m = {mass:g}$") for n, mass in enumerate(masses)
+    ]
+    for kind, marker in (("gaussian", "o"), ("shell", "x")):
+        border = states["border"].sel(kind=kind).values
+        if np.isfinite(border).any():
+            axis.plot(
+                states["border_separation"],
+                border,
+                color="black",
+                marker=marker,
+                markersize=3,
+                markerfacecolor="none",
+                linestyle="none",
+            )
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    color="black",
+                    marker=marker,
+                    markersize=3,
+                    markerfacecolor="none",
+                    linestyle="none",
+                    label=f"border, {kind}",
+                )
+            )
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high * (high / low) ** (0.1 * len(handles)))  # room for the legend
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    plotting.short_log(axis.yaxis)
+    axis.set_ylabel("norm $r$ of the sphere")
+    axis.legend(handles=handles, fontsize=5.5, loc="upper left", ncols=2)
+
+
+def _families(axis: Axes, states: xr.Dataset) -> None:
+    for number in np.unique(states["curve_number"].values):
+        there = states["curve_number"].values == number
+        one = {name: states[f"curve_{name}"].values[there] for name in ("inner", "mass", "risk", "kind")}
+        _pieces(axis, one["mass"], one["risk"], one["kind"], _COLOURS[0] if one["inner"][0] == 0 else _COLOURS[4])
+    ends = states.sel(kind="gaussian")
+    axis.plot(
+        ends["end_inner_mass"],
+        ends["end_risk"],
+        color="black",
+        marker="o",
+        markersize=2.6,
+        markerfacecolor="none",
+        markeredgewidth=0.6,
+        linestyle="none",
+    )
+    axis.axhline(float(states["optimal_risk"]), color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--")
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    low = max(low, _LEAST)
+    axis.set_ylim(low * (low / high) ** 0.5, high)  # room for the legend
+    plotting.short_log(axis.yaxis)
+    axis.set_ylabel("risk")
+    handles = [
+        Line2D([], [], color=_COLOURS[0], label="zero and a sphere"),
+        Line2D([], [], color=_COLOURS[4], label="two spheres"),
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker="o",
+            markersize=2.6,
+            markerfacecolor="none",
+            markeredgewidth=0.6,
+            linestyle="none",
+            label="ends of the flow",
+        ),
+        Line2D([], [], color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--", label="smallest risk"),
+    ]
+    axis.legend(handles=handles, fontsize=5.5, loc="lower right")
+
+
+def _basins(axis: Axes, states: xr.Dataset) -> None:
+    scale = states["scale"].values
+    for kind, colour, marker in (("gaussian", "#0072B2", "o"), ("shell", "#D55E00", "x")):
+        one = states.sel(kind=kind)
+        axis.plot(
+            scale,
+            one["end_risk"],
+            color=colour,
+            marker=marker,
+            markersize=2.4,
+            markerfacecolor="none",
+            markeredgewidth=0.6,
+            linewidth=0.8,
+            label=kind,
+        )
+    for norm, kind in zip(states["sphere_norm"].values, states["sphere_collective"].values, strict=True):
+        if kind > 0:
+            axis.axvline(
+                norm, color=plotting.COLOURS["reference"], linewidth=0.8, linestyle=":", label="repelling sphere"
+            )
+    axis.axhline(float(states["zero_risk"]), color="black", linewidth=0.6, linestyle="-.", label="all at zero")
+    axis.axhline(
+        float(states["optimal_risk"]),
+        color=plotting.COLOURS["reference"],
+        linewidth=0.7,
+        linestyle="--",
+        label="smallest risk",
+    )
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    axis.set_ylim(max(low, _LEAST), high)
+    plotting.short_log(axis.xaxis)
+    plotting.short_log(axis.yaxis)
+    axis.set_ylabel("risk at the end")
+    axis.legend(fontsize=5.5, loc="upper right", bbox_to_anchor=(1.0, 0.93))
+
+
+def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
+    """Return the figure: a row for each problem."""
+    figure, axes = plt.subplots(len(data), 3, figsize=plotting.size(0.5 + 1.95 * len(data), columns=2), squeeze=False)
+    names = []
+    for row, (name, states) in zip(axes, data.items(), strict=True):
+        _branches(row[0], states)
+        _families(row[1], states)
+        _basins(row[2], states)
+        label = titles.get(name, name.split("/")[0])
+        names += [f"{label}: branches", "families", "basins"]
+    for axis, text in zip(
+        axes[-1],
+        (r"separation $\Delta$", "mass of the inner sphere", r"scale $\kappa$ of the initial law"),
+        strict=True,
+    ):
+        axis.set_xlabel(text)
+    figure.legend(
+        handles=[
+            Line2D([], [], color="black", label=name, **style) for name, style in zip(_NAMES, _STYLES, strict=True)
+        ],
+        loc="outside lower center",
+        ncols=3,
+    )
+    plotting.panels(axes.flat, names)
+    return figure
+
+
+if __name__ == "__main__":
+    with logged_to(snakemake.log[0]):
+        plt.style.use(snakemake.input.style)
+        datasets = plotting.load(snakemake.input.data, snakemake.params.names)
+        plotting.save(draw(datasets, snakemake.params.titles), snakemake.output)
