@@ -105,7 +105,7 @@ def slope_roots(slope: Callable[[Floats], Floats], grid: Floats, value: Floats) 
     for n in np.flatnonzero(sign[:-1] * sign[1:] < 0):
         found.append(
             optimize.brentq(
-                lambda r: float(slope(np.array([r]))[0]), grid[n], grid[n + 1], xtol=1e-14 * grid[n + 1], rtol=1e-14
+                lambda r: float(slope(np.array([r]))[0]), grid[n], grid[n + 1], xtol=1e-14 * max(abs(grid[n]), abs(grid[n + 1])), rtol=1e-14
             )
         )
     return np.array(sorted(found))
