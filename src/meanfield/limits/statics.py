@@ -103,10 +103,10 @@ def slope_roots(slope: Callable[[Floats], Floats], grid: Floats, value: Floats) 
     sign = np.where(change <= _FLAT * max(1.0, float(change.max(initial=0.0))), 0.0, np.sign(value))
     found = [grid[n] for n in np.flatnonzero(value == 0) if 0 < n < grid.size - 1 and sign[n - 1] * sign[n + 1] < 0]
     for n in np.flatnonzero(sign[:-1] * sign[1:] < 0):
+        low, high = grid[n], grid[n + 1]
+        resolution = 1e-14 * max(abs(low), abs(high))
         found.append(
-            optimize.brentq(
-                lambda r: float(slope(np.array([r]))[0]), grid[n], grid[n + 1], xtol=1e-14 * max(abs(grid[n]), abs(grid[n + 1])), rtol=1e-14
-            )
+            optimize.brentq(lambda r: float(slope(np.array([r]))[0]), low, high, xtol=resolution, rtol=1e-14)
         )
     return np.array(sorted(found))
 
