@@ -105,9 +105,7 @@ def slope_roots(slope: Callable[[Floats], Floats], grid: Floats, value: Floats) 
     for n in np.flatnonzero(sign[:-1] * sign[1:] < 0):
         low, high = grid[n], grid[n + 1]
         resolution = 1e-14 * max(abs(low), abs(high))
-        found.append(
-            optimize.brentq(lambda r: float(slope(np.array([r]))[0]), low, high, xtol=resolution, rtol=1e-14)
-        )
+        found.append(optimize.brentq(lambda r: float(slope(np.array([r]))[0]), low, high, xtol=resolution, rtol=1e-14))
     return np.array(sorted(found))
 
 
