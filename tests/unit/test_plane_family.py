@@ -1,5 +1,6 @@
 """What the configuration of a potential on the plane may say, and the line that a slip gets."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,15 @@ def test_any_sum_of_terms_is_a_potential(base):
     assert plane.datasets(config["experiments"]["muller_brown"]) == [
         "surface", "minima", "smoothing", "sensitivity", "trajectories",
     ]  # fmt: skip
+
+
+def test_every_dataset_that_the_report_reads_belongs_to_a_figure(configuration):
+    # The report's numbers come from the datasets of figures; one that no figure lists would leave dashes.
+    listed = {name for figure in configuration["figures"].values() for name in figure["data"]}
+    section = (ROOT / "report/sections/80_landscapes.typ").read_text(encoding="utf-8")
+    read = set(re.findall(r'analysis, (?:name|standard) \+ "/([a-z_]+)"', section))
+    assert read == {"minima", "surface", "smoothing", "sensitivity"}
+    for name in ("muller_brown", "narrow_well"):
+        assert {f"{name}/{part}" for part in read if part in plane.datasets(configuration["experiments"][name])} - {
+            "narrow_well/sensitivity"
+        } <= listed
