@@ -202,6 +202,11 @@ def limit_code(wildcards):
     return code("solve_limit.py", networks.job_modules(config, wildcards.experiment, "solve", wildcards.limit))
 
 
+def solutions(experiment, limits):
+    """Return the solutions of some limit equations of an experiment."""
+    return collect("<results>/simulations/{experiment}/{limit}.nc", experiment=experiment, limit=limits)
+
+
 def limit_names(wildcards):
     """Return the names of an experiment's limit equations."""
     return list(config["experiments"][wildcards.experiment]["solve"])
@@ -209,11 +214,7 @@ def limit_names(wildcards):
 
 def limit_datasets(wildcards):
     """Return the solutions of an experiment's limit equations."""
-    return collect(
-        "<results>/simulations/{experiment}/{limit}.nc",
-        experiment=wildcards.experiment,
-        limit=limit_names(wildcards),
-    )
+    return solutions(wildcards.experiment, limit_names(wildcards))
 
 
 def study_limit_names(wildcards):
@@ -223,11 +224,7 @@ def study_limit_names(wildcards):
 
 def study_limit_datasets(wildcards):
     """Return their solutions."""
-    return collect(
-        "<results>/simulations/{experiment}/{limit}.nc",
-        experiment=wildcards.experiment,
-        limit=study_limit_names(wildcards),
-    )
+    return solutions(wildcards.experiment, study_limit_names(wildcards))
 
 
 def experiment_problem(wildcards):
