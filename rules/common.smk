@@ -47,12 +47,13 @@ KERNEL_GROUPS = {
     **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), "plane"),
     **dict.fromkeys(("find_ends", "find_stationary_laws", "compare_movements"), "networks"),
 }
-# The part of its experiment that holds a simulation, and the wildcard with its name, by what runs it.
-SIMULATED = {
-    "simulate_replicates": ("simulate", "simulation"),
-    "simulate_digits": ("simulate", "simulation"),
-    "simulate_sweep": ("sweeps", "sweep"),
-    "simulate_widths": ("widths", "study"),
+# Where an experiment says the precision of a job, by what runs it.
+PRECISIONS = {
+    "simulate_replicates": lambda block, job: block["simulate"][job.wildcards.simulation],
+    "simulate_digits": lambda block, job: block["simulate"][job.wildcards.simulation],
+    "simulate_sweep": lambda block, job: block["sweeps"][job.wildcards.sweep],
+    "simulate_widths": lambda block, job: block["widths"][job.wildcards.study],
+    "find_ends": lambda block, job: block["ends"]["sgd"],
 }
 SOLVER_MODULES = tuple(registry.module_name(registry.SOLVERS, name) for name in registry.SOLVERS)
 
@@ -101,16 +102,12 @@ def kernel_groups(jobs):
 
 
 def precisions(jobs):
-    """Return the precisions of the simulations, sweeps and width studies among some jobs."""
-    found = set()
-    for job in jobs:
-        part, wildcard = SIMULATED.get(job.rule.name, (None, None))
-        if part:
-            entries = config["experiments"][job.wildcards.experiment][part]
-            found.add(entries[job.wildcards[wildcard]].get("precision", "float64"))
-        elif job.rule.name == "find_ends":
-            found.add(config["experiments"][job.wildcards.experiment]["ends"]["sgd"]["precision"])
-    return sorted(found)
+    """Return the precisions of the simulations among some jobs."""
+    blocks = config["experiments"]
+    settings = [
+        PRECISIONS[job.rule.name](blocks[job.wildcards.experiment], job) for job in jobs if job.rule.name in PRECISIONS
+    ]
+    return sorted({one.get("precision", "float64") for one in settings})
 
 
 def simulation_chunks(wildcards):
