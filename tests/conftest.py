@@ -27,6 +27,17 @@ EXTRA = [
     )
 ]  # fmt: skip
 
+# Published: d, the largest separation at which a single sphere is the optimal radial law, its norm and its risk there.
+SPHERE_THRESHOLDS = [
+    (20, 0.37763, 1.6039, 0.14276),
+    (40, 0.43101, 1.6742, 0.05456),
+    (80, 0.45344, 1.7108, 0.02409),
+    (160, 0.46400, 1.7299, 0.01132),
+    (320, 0.46915, 1.7396, 0.00548),
+    (640, 0.47169, 1.7445, 0.00270),
+    (None, 0.474219, 1.749455, 0.0),
+]
+
 
 def load(name, folder="workflow_scripts"):
     """Import a script by its name, as a module."""

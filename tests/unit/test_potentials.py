@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import SPHERE_THRESHOLDS
 from scipy import optimize
 
 from meanfield.kernels import characteristics as kernel
@@ -286,18 +287,7 @@ def test_norm_of_the_best_shell_in_forty_dimensions_has_the_printed_values():
     np.testing.assert_allclose(found, [1.4478, 1.4678, 1.5247, 1.6290, 1.8053, 2.1122], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("dimension", "threshold", "norm", "risk"),
-    [
-        (20, 0.37763, 1.6039, 0.14276),
-        (40, 0.43101, 1.6742, 0.05456),
-        (80, 0.45344, 1.7108, 0.02409),
-        (160, 0.46400, 1.7299, 0.01132),
-        (320, 0.46915, 1.7396, 0.00548),
-        (640, 0.47169, 1.7445, 0.00270),
-        (None, 0.474219, 1.749455, 0.0),
-    ],
-)
+@pytest.mark.parametrize(("dimension", "threshold", "norm", "risk"), SPHERE_THRESHOLDS)
 def test_a_single_shell_stops_being_optimal_at_the_printed_separation(dimension, threshold, norm, risk):
     potentials = made(dimension, threshold, MONOTONE)
     r, found = best_shell(potentials)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import SPHERE_THRESHOLDS
 from scipy import optimize
 
 from meanfield.limits import statics
@@ -19,19 +20,7 @@ def potentials(dimension, separation, activation=RAMP):
     return radial_potentials(problem, infinite=dimension is None)
 
 
-# d, the largest separation at which a single sphere is optimal, its norm and its risk there.
-THRESHOLDS = [
-    (20, 0.37763, 1.6039, 0.14276),
-    (40, 0.43101, 1.6742, 0.05456),
-    (80, 0.45344, 1.7108, 0.02409),
-    (160, 0.46400, 1.7299, 0.01132),
-    (320, 0.46915, 1.7396, 0.00548),
-    (640, 0.47169, 1.7445, 0.00270),
-    (None, 0.47422, 1.7495, 0.0),
-]
-
-
-@pytest.mark.parametrize(("dimension", "threshold", "norm", "risk"), THRESHOLDS)
+@pytest.mark.parametrize(("dimension", "threshold", "norm", "risk"), SPHERE_THRESHOLDS)
 def test_thresholds_to_their_printed_digits(dimension, threshold, norm, risk):
     lowest, highest = statics.single_sphere_range(
         lambda value: potentials(dimension, value), np.array([0.3, 0.5]), LARGEST
