@@ -6,12 +6,11 @@ and a rest that is a square: at inputs of norm R in direction e
 .. math:: R_N = R(\overline{\hat\rho}) + E\,[\hat y_N(R e) - E_e \hat y_N(R e)]^2 .
 
 The first part is exact. The second, of order 1/N, is a mean over random directions at the nodes of Gauss' rule for R,
-without bias. All pairs of neurons, as `meanfield.problems.isotropic` sums them, would cost the square of the width.
+without bias: the variance over directions. All pairs of neurons, as `meanfield.problems.isotropic` sums them, would cost the square of the width.
 
 Arrays out, no files.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from meanfield.errors import DivergenceError
 from meanfield.kernels.streams import TEST_POINTS, seed_sequence, stream_key
 from meanfield.limits.fluctuations import TEST_FUNCTIONS
-from meanfield.limits.potentials import RadialPotentials, TabulatedDrift, norm_rule, radial_potentials
+from meanfield.limits.potentials import TabulatedDrift, norm_rule, radial_potentials
 from meanfield.methods.runs import run_blocks
 from meanfield.problems.factory import make_law
 from meanfield.problems.activations import make_activation
@@ -69,10 +68,8 @@ class RiskMeter:
         self.table = TabulatedDrift(self.potentials, _REACH)
         norms, weights = norm_rule(problem.dimension, _NORM_NODES)
         wide, narrow = problem.scales
-        self.coarse = RadialPotentials(
-            problem, False, np.concatenate([wide * norms, narrow * norms]), np.tile(weights, 2) / 2,
-            np.repeat([1.0, -1.0], _NORM_NODES), math.nan,
-        )  # fmt: skip
+        self.radii = np.concatenate([wide * norms, narrow * norms])
+        self.weights = np.tile(weights, 2) / 2
         self.directions = directions
 
     def averaged(self, norms: Floats) -> float:
@@ -82,14 +79,13 @@ class RiskMeter:
             return self.table(norms, mass)[1]
         return self.potentials.risk(norms, mass)
 
-    def rest(self, weights: Floats, norms: Floats, generator: np.random.Generator) -> float:
+    def rest(self, weights: Floats, generator: np.random.Generator) -> float:
         """Return an estimate without bias of what the deviation from the average over rotations adds [1]."""
-        nodes, dimension = self.coarse.radii.size, self.problem.dimension
-        directions = generator.standard_normal((nodes, self.directions, dimension))
-        directions *= (self.coarse.radii / np.sqrt((directions**2).sum(axis=2)).T).T[:, :, None]
-        found = self.problem.network(weights, directions.reshape(-1, dimension)).reshape(nodes, self.directions)
-        expected = self.coarse.predictions(norms, np.full(norms.size, 1 / norms.size))
-        return float(self.coarse.weights @ ((found - expected[:, None]) ** 2).mean(axis=1))
+        nodes, dimension = self.radii.size, self.problem.dimension
+        inputs = generator.standard_normal((nodes, self.directions, dimension))
+        inputs *= self.radii[:, None, None] / np.sqrt((inputs**2).sum(axis=2, keepdims=True))
+        found = self.problem.network(weights, inputs.reshape(-1, dimension)).reshape(nodes, self.directions)
+        return float(self.weights @ found.var(axis=1, ddof=1))
 
 
 def run_ensemble(
@@ -166,7 +162,7 @@ def run_ensemble(
                     value = TEST_FUNCTIONS[name].value(norms)
                     mean[n, m, k], square[n, m, k] = value.mean(), (value**2).mean()
                 averaged[m, k] = meter.averaged(norms)
-                risk[m, k] = averaged[m, k] + meter.rest(weights, norms, generator)
+                risk[m, k] = averaged[m, k] + meter.rest(weights, generator)
                 if k in kept:
                     norm[m, kept.index(k)] = norms
         found.append(Cell(neurons, step_size, np.array(stops), mean, square, risk, averaged, norm))
