@@ -48,6 +48,7 @@ include: "rules/digits.smk"
 include: "rules/plane.smk"
 include: "rules/sampling.smk"
 include: "rules/multiscale.smk"
+include: "rules/fluctuations.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

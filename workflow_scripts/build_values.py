@@ -20,12 +20,12 @@ NAMES = (
     "slope_factor", "gap", "width", "step", "reference", "level", "digit", "run", "other", "destination", "smoothing",
     "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor", "target",
     "flow", "scheme", "moved", "condition", "map", "scale", "macro_step", "micro_step", "averaging", "relaxation",
-    "length", "estimator",
+    "length", "estimator", "function", "law_time", "temperature", "start",
 )  # fmt: skip
 # Axes whose names are kept too.
 _NAMED = ("pair",)
 # Axes whose entries are read by name.
-_KEYS = ("limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved")
+_KEYS = ("limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved", "function", "start")
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:

@@ -229,6 +229,28 @@ def influence(
     return limit.radius[0], limit.mass, h - limit.mass @ h
 
 
+def width_bias(potentials: RadialPotentials, radius: Floats, mass: Floats) -> Floats:
+    r"""Return N times the mean excess of the risk of N independent neurons over that of their law, shape (record,).
+
+    :math:`\int U(w, w)\, d\rho - \iint U\, d\rho\, d\rho`, for a rotation-invariant law.
+
+    Parameters
+    ----------
+    potentials : RadialPotentials
+        Of a finite dimension.
+    radius : array, shape (record, atom)
+        Norms [1].
+    mass : array, shape (atom,) or (record, atom)
+        Masses, which sum to one [1].
+
+    """
+    problem = potentials.problem
+    masses = np.broadcast_to(mass, radius.shape)
+    own = sum(0.5 * problem.activation.gaussian_mean_square(tau * radius) for tau in problem.scales)
+    together = [potentials.weights @ potentials.predictions(r, m) ** 2 for r, m in zip(radius, masses, strict=True)]
+    return (own * masses).sum(axis=1) - np.array(together)
+
+
 def _grid(time: Floats, steps: int) -> tuple[Floats, NDArray[np.intp]]:
     # Times of the integrator, an even number of equal intervals from each record to the next, finer at early times where
     # the dynamics is fast; and the places of the records.

@@ -36,8 +36,9 @@ from meanfield.problems.isotropic import RadialLaw
 
 Floats = NDArray[np.float64]
 
-_RANK_TOLERANCE = 1e-10
-_NEWTON_STEPS = 60
+# Relative size of the features that the compressed basis leaves out: their products make the potential.
+_RANK_TOLERANCE = 1e-7
+_NEWTON_STEPS = 100
 _NEWTON_TOLERANCE = 1e-13
 # The stationary density at the end of the line, relative to its maximum, and the nodes of its quadrature.
 _TAIL = np.exp(-36.0)
@@ -108,6 +109,7 @@ class _Cells:
         self.width = reach / cells
         self.log_measure = _log_measure(self.edge, potentials.problem.dimension)
         self.features, self.target, self.rest = _compress(potentials, potentials.features(self.centre))
+        self.rises = np.ascontiguousarray(np.diff(self.features, axis=1).T)
         self.confinement = regularisation / 2 * self.centre**2
         self.fixed = self.confinement - self.log_measure / beta
         # Conductance of a face, per difference of masses.
@@ -122,33 +124,40 @@ class _Cells:
         return float(self.risk(mass) / 2 + self.confinement @ mass + entropy / self.beta)
 
     def step(self, mass: Floats, h: float) -> Floats:
-        # The masses after an implicit step; Newton's iteration from the last ones.
-        new = mass
+        # The masses after an implicit step. Newton's iteration from the last masses, with the derivative at them: the
+        # potential moves little in a step.
+        new, columns = mass, None
         for _ in range(_NEWTON_STEPS):
-            potential = self.fixed + self.features.T @ (self.features @ new - self.target)
-            x = self.beta * np.diff(potential)
+            x = self.beta * np.diff(self.potential(new))
             forward, forward_slope = _bernoulli(x)
             backward, backward_slope = _bernoulli(-x)
-            band = self._operator(forward, backward, h)
             flux = self.rate * (forward * new[:-1] - backward * new[1:])
             residual = new - mass + h * np.diff(flux, prepend=0.0, append=0.0)
-            # How fluxes follow the potential, and it the masses.
-            sway = self.rate * self.beta * (forward_slope * new[:-1] + backward_slope * new[1:])
-            push = h * np.diff(sway * np.diff(self.features, axis=1), prepend=0.0, append=0.0, axis=1)
-            solved = solve_banded((1, 1), band, np.column_stack([residual, push.T]))
-            plain, columns = solved[:, 0], solved[:, 1:]
-            small = np.eye(len(self.features)) + self.features @ columns
-            change = plain - columns @ np.linalg.solve(small, self.features @ plain)
+            if columns is None:
+                band = self._operator(forward, backward, h)
+                # How fluxes follow the potential, and it the masses.
+                sway = self.rate * self.beta * (forward_slope * new[:-1] + backward_slope * new[1:])
+                push = np.zeros((new.size, len(self.features)))
+                flow = h * sway[:, None] * self.rises
+                push[:-1] += flow
+                push[1:] -= flow
+                columns = solve_banded((1, 1), band, push)
+                small = np.linalg.inv(np.eye(len(self.features)) + self.features @ columns)
+            plain = solve_banded((1, 1), band, residual)
+            change = plain - columns @ (small @ (self.features @ plain))
             new = new - change
             if np.abs(change).max() <= _NEWTON_TOLERANCE:
                 # One linear solve with the settled potential: non-negative, and of mass one, to rounding.
-                potential = self.fixed + self.features.T @ (self.features @ new - self.target)
-                x = self.beta * np.diff(potential)
+                x = self.beta * np.diff(self.potential(new))
                 return solve_banded((1, 1), self._operator(_bernoulli(x)[0], _bernoulli(-x)[0], h), mass)
             if not np.isfinite(new).all():
                 break
         msg = f"an implicit step of {h:.3g} did not converge"
         raise FloatingPointError(msg)
+
+    def potential(self, mass: Floats) -> Floats:
+        # W of the fluxes.
+        return self.fixed + self.features.T @ (self.features @ mass - self.target)
 
     def _operator(self, forward: Floats, backward: Floats, h: float) -> Floats:
         # Identity plus step times divergence of the fluxes, in banded form.
