@@ -37,7 +37,9 @@ def covariances(runs: xr.Dataset, weights: np.ndarray) -> np.ndarray:
     )  # fmt: skip
 
 
-def analyse(runs: xr.Dataset, limit: xr.Dataset, *, time: float, levels: int, level: float, resamples: int, **_) -> xr.Dataset:
+def analyse(
+    runs: xr.Dataset, limit: xr.Dataset, *, time: float, levels: int, level: float, resamples: int, **_
+) -> xr.Dataset:
     """Return covariances and distances with their slopes, and N times the covariance that the linearised equation predicts."""
     v = io.variable
     replicates, neurons = runs.sizes["replicate"], runs["neurons"].values
@@ -62,16 +64,22 @@ def analyse(runs: xr.Dataset, limit: xr.Dataset, *, time: float, levels: int, le
     distance = percentiles(np.sqrt(np.maximum(squares, 0)), np.sqrt(np.maximum(square_samples, 0)).T, level)
     half = 0.5 * log_slopes(neurons, squares), 0.5 * log_slopes(neurons, square_samples)
     distance_slope = percentiles(*half, level)
-    # N Cov -> Var eta - Var f: the covariance is what the variance of the average has beyond that of independent neurons.
+    # N Cov -> Var eta - Var f: the covariance is what the variance of the average has beyond that of independent
+    # neurons.
     ratio = (runs["step_size"] * runs["neurons"]).values[0]
     part = limit.sel(function=names)
     expected = (part["initial_variance"] + ratio * part["data_variance"] - part["spread"]).values
     found: dict[str, tuple] = {}
     for n, name in enumerate(names):
         found |= with_ends(
-            f"{name}_covariance_slope", "", Interval(*(one[n] for one in slopes)), f"power of N in the covariance of {name}"
+            f"{name}_covariance_slope",
+            "",
+            Interval(*(one[n] for one in slopes)),
+            f"power of N in the covariance of {name}",
         )
-        last = percentiles(neurons[-1] * now[n, -1] / expected[n, at], neurons[-1] * samples[:, n, -1] / expected[n, at], level)
+        last = percentiles(
+            neurons[-1] * now[n, -1] / expected[n, at], neurons[-1] * samples[:, n, -1] / expected[n, at], level
+        )
         found |= with_ends(
             f"{name}_covariance_ratio", "", last, f"covariance of {name} at the largest N over the predicted one"
         )

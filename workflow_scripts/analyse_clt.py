@@ -34,7 +34,14 @@ def variances(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def analyse(
-    ensembles: dict[str, xr.Dataset], limit: xr.Dataset, *, time: float, quantiles: int, level: float, resamples: int, **_
+    ensembles: dict[str, xr.Dataset],
+    limit: xr.Dataset,
+    *,
+    time: float,
+    quantiles: int,
+    level: float,
+    resamples: int,
+    **_,
 ) -> xr.Dataset:
     """Return variances against the predicted ones, tests of normality and quantiles of the fluctuations."""
     v = io.variable
@@ -42,7 +49,9 @@ def analyse(
     names = [*map(str, first["function"].values), "risk"]
     at = int(np.flatnonzero(first["time"].values == time)[0])
     parts = {name: [] for name in ("variance", "low", "high", "mean", "mean_low", "mean_high", "predicted", "initial")}
-    tests = {name: [] for name in ("shapiro", "shapiro_p", "anderson", "anderson_p", "skewness", "kurtosis", "quantile")}
+    tests = {
+        name: [] for name in ("shapiro", "shapiro_p", "anderson", "anderson_p", "skewness", "kurtosis", "quantile")
+    }
     neurons, ratios, owners = [], [], []
     found: dict[str, tuple] = {}
     probability = (np.arange(quantiles) + 0.5) / quantiles
@@ -59,7 +68,9 @@ def analyse(
         guess = (part["initial_variance"] + ratio * part["data_variance"]).values
         shape = estimate.shape
         full = np.broadcast_to(guess[:, None], shape)
-        for name, block in zip(parts, (*band, *mean, full, np.broadcast_to(part["initial_variance"].values[:, None], shape)), strict=True):
+        for name, block in zip(
+            parts, (*band, *mean, full, np.broadcast_to(part["initial_variance"].values[:, None], shape)), strict=True
+        ):
             parts[name].append(block)
         now = values[..., at]
         shapiro = np.array([[stats.shapiro(cell) for cell in one] for one in now])
@@ -82,12 +93,16 @@ def analyse(
         slopes = percentiles(slope, 0.5 * log_slopes(widths, samples[..., at].transpose(2, 0, 1)) - 0.5, level)
         for n, name in enumerate(names):
             found |= with_ends(
-                f"{name}_{owner}_slope", "", Interval(*(one[n] for one in slopes)),
+                f"{name}_{owner}_slope",
+                "",
+                Interval(*(one[n] for one in slopes)),
                 f"power of N in the standard deviation of {name}, ensemble {owner}",
             )
             over = percentiles(estimate[n, -1, at] / guess[n, at], samples[:, n, -1, at] / guess[n, at], level)
             found |= with_ends(
-                f"{name}_{owner}_ratio", "", over,
+                f"{name}_{owner}_ratio",
+                "",
+                over,
                 f"variance of {name} at the largest N over the predicted one, ensemble {owner}",
             )
     joined = {name: np.concatenate(blocks, axis=1) for name, blocks in {**parts, **tests}.items()}

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.distances import empirical, kolmogorov, wasserstein, weighted
+from meanfield.analysis.distances import empirical, wasserstein, weighted
 from meanfield.analysis.intervals import Interval, mean_interval
 from meanfield.labels import with_ends
 from meanfield.logs import logged_to
@@ -45,7 +45,10 @@ def analyse(runs: xr.Dataset, limit: xr.Dataset, *, level: float, initial_law: s
     for b, beta in enumerate(limit["inverse_temperature"].values):
         last = Interval(*(part[b, -1] for part in difference))
         found |= with_ends(
-            f"beta_{b}_risk_difference", "", last, f"risk of noisy SGD minus that of the limit at width N, beta = {beta:g}"
+            f"beta_{b}_risk_difference",
+            "",
+            last,
+            f"risk of noisy SGD minus that of the limit at width N, beta = {beta:g}",
         )
         found[f"beta_{b}_kolmogorov"] = v(
             "", pooled[b, -1], f"Kolmogorov distance of noisy SGD from the limit, last time, beta = {beta:g}"

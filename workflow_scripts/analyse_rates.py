@@ -39,7 +39,9 @@ def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _deviations(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     count = values.shape[-1]
-    return np.sqrt(np.maximum(_squares_mean(values, weights) ** 2 - _means(values, weights) ** 2, 0) * count / (count - 1))
+    return np.sqrt(
+        np.maximum(_squares_mean(values, weights) ** 2 - _means(values, weights) ** 2, 0) * count / (count - 1)
+    )
 
 
 def axis_variables(
@@ -59,7 +61,9 @@ def axis_variables(
         found |= with_ends(f"{axis}_{name}", f"function {axis}", percentiles(estimate, samples, level), text)
         slope = log_slopes(x, estimate.T)
         slopes = percentiles(slope, log_slopes(x, samples.transpose(2, 0, 1)), level)
-        found |= with_ends(f"{axis}_{name}_slope", "function", slopes, f"power of the {axis} with which it goes: {text}")
+        found |= with_ends(
+            f"{axis}_{name}_slope", "function", slopes, f"power of the {axis} with which it goes: {text}"
+        )
         for n, function in enumerate(names):
             one = Interval(*(part[n] for part in slopes))
             found |= with_ends(f"{function}_{axis}_{name}_slope", "", one, f"power of the {axis}, {function}: {text}")
@@ -115,7 +119,10 @@ def analyse(
     estimate = distance.mean(axis=2)
     neurons = widths["neurons"].values
     found |= with_ends(
-        "wasserstein", "law_time width", percentiles(estimate, samples, level), "W2 between norms of a run and the limit law"
+        "wasserstein",
+        "law_time width",
+        percentiles(estimate, samples, level),
+        "W2 between norms of a run and the limit law",
     )
     slopes = percentiles(log_slopes(neurons, estimate.T), log_slopes(neurons, samples.transpose(2, 0, 1)), level)
     found |= with_ends("wasserstein_slope", "law_time", slopes, "power of the width with which W2 goes")

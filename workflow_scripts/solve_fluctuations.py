@@ -71,7 +71,9 @@ def solve(
             "radius": v("record atom", limit.radius, "norms of the atoms of the limit law"),
             "mass": v("atom", limit.mass, "their masses"),
             "linearisation_error": v(
-                "", np.max(np.abs(found.scale_derivative - by_differences) / size), "largest relative difference of both"
+                "",
+                np.max(np.abs(found.scale_derivative - by_differences) / size),
+                "largest relative difference of both",
             ),
             "step_error": v(
                 "", max(change("initial"), change("data")), "largest relative change of a variance by half the steps"

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.distances import weighted, kolmogorov
+from meanfield.analysis.distances import kolmogorov, weighted
 from meanfield.errors import DataError
 from meanfield.fluctuation_runs import make_problem
 from meanfield.limits.fluctuations import width_bias
@@ -60,10 +60,7 @@ def solve(
     v = io.variable
     gap = np.array(
         [
-            [
-                [kolmogorov(weighted(centre, mass), weighted(centre, rest)) for mass in masses]
-                for masses in per_start
-            ]
+            [[kolmogorov(weighted(centre, mass), weighted(centre, rest)) for mass in masses] for masses in per_start]
             for per_start, rest in zip(table["mass"], law_at_rest, strict=True)
         ]
     )

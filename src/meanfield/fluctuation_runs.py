@@ -6,7 +6,8 @@ and a rest that is a square: at inputs of norm R in direction e
 .. math:: R_N = R(\overline{\hat\rho}) + E\,[\hat y_N(R e) - E_e \hat y_N(R e)]^2 .
 
 The first part is exact. The second, of order 1/N, is a mean over random directions at the nodes of Gauss' rule for R,
-without bias: the variance over directions. All pairs of neurons, as `meanfield.problems.isotropic` sums them, would cost the square of the width.
+without bias: the variance over directions. All pairs of neurons, as `meanfield.problems.isotropic` sums them, would
+cost the square of the width.
 
 Arrays out, no files.
 """
@@ -22,8 +23,8 @@ from meanfield.kernels.streams import TEST_POINTS, seed_sequence, stream_key
 from meanfield.limits.fluctuations import TEST_FUNCTIONS
 from meanfield.limits.potentials import TabulatedDrift, norm_rule, radial_potentials
 from meanfield.methods.runs import run_blocks
-from meanfield.problems.factory import make_law
 from meanfield.problems.activations import make_activation
+from meanfield.problems.factory import make_law
 from meanfield.problems.isotropic import IsotropicGaussians
 
 Floats = NDArray[np.float64]

@@ -1,11 +1,10 @@
-"""Figure ext_multiscale: errors of the multiscale method against its parameters, cost, and escape on the plane."""
+"""Figure ext_clt: variances of scaled fluctuations over time and width, quantiles, and tests of normality."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meanfield import plotting
@@ -14,122 +13,86 @@ from meanfield.logs import logged_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 
 
-def _bars(axis: Axes, x, data: xr.Dataset, name: str, pick=slice(None), **style) -> None:
-    mean, low, high = (np.abs(data[f"{name}{end}"].values[pick]) for end in ("", "_low", "_high"))
-    error = np.abs(np.sort([low, high], axis=0) - mean)
-    axis.errorbar(x, mean, yerr=error, capsize=1.6, linewidth=0.9, markersize=3, **style)
-
-
-def _logarithmic(*axes: Axes) -> None:
-    for axis in axes:
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        plotting.short_log(axis.xaxis)
-        plotting.short_log(axis.yaxis)
-
-
-def _slope(axis: Axes, x, anchor: float, order: float, label: str) -> None:
-    x = np.asarray(x, float)
-    axis.plot(
-        x, anchor * (x / x[0]) ** order, color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8, label=label
-    )
+def _ensembles(data: xr.Dataset) -> dict[str, np.ndarray]:
+    names = list(dict.fromkeys(map(str, data["ensemble"].values)))
+    return {name: np.flatnonzero(data["ensemble"].values == name) for name in names}
 
 
 def draw(data: xr.Dataset) -> Figure:
     """Return the figure."""
-    figure, axes = plt.subplots(2, 4, figsize=plotting.size(3.9, columns=2))
-    macro, micro, averaging, memory, cost, scale, gradient, escape = axes.flat
-    steps = data["macro_step"].values
-    for n, name in enumerate(data["estimator"].values):
-        _bars(macro, steps, data, "hmm_error", n, color=COLOURS[n % 4], marker=plotting.MARKERS[n % 6], label=str(name))
-        _bars(
-            cost, data["hmm_cost"].values[n], data, "hmm_error", n, color=COLOURS[n % 4], marker=plotting.MARKERS[n % 6]
+    figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.3, columns=2))
+    over_time, ratio, bias, quantiles, shapiro, shape = axes.flat
+    ensembles, time = _ensembles(data), data["time"].values
+    labels = list(map(str, data["label"].values))
+    neurons = data["neurons"].values
+
+    # Variances of the first function over time, in units of time 0's where there is one.
+    for n, (name, cells) in enumerate(ensembles.items()):
+        colour = COLOURS[n % 5]
+        over_time.plot(
+            time, data["predicted"][0, cells[0]], color=colour, linewidth=1,
+            label=rf"$N \epsilon = {float(data['noise_ratio'][cells[0]]):g}$",
+        )  # fmt: skip
+        for k, cell in enumerate(cells):
+            spot = np.array([data[f"variance{end}"].values[0, cell] for end in ("", "_low", "_high")])
+            over_time.errorbar(
+                time * (1 + 0.05 * (k - len(cells) / 2)), spot[0], yerr=np.maximum([spot[0] - spot[1], spot[2] - spot[0]], 0),
+                color=colour, marker=plotting.MARKERS[k % 6], markersize=2.4, linestyle="none", elinewidth=0.6,
+            )  # fmt: skip
+    over_time.plot(
+        time, data["predicted_initial"][0, 0], color="black", linestyle="--", linewidth=0.8, label="initial part"
+    )
+    over_time.set_xscale("symlog", linthresh=time[1] if len(time) > 1 else 1.0)
+    over_time.set_yscale("log")
+    plotting.risk_labels(over_time.yaxis)
+    over_time.set_xlabel("time $t$")
+    over_time.set_ylabel(rf"$N\,\mathrm{{Var}}\langle f, \hat\rho_N \rangle$, {labels[0]}")
+
+    shown = max(ensembles.values(), key=len)
+    for f, label in enumerate(labels):
+        style = {"color": COLOURS[f % 5], "marker": plotting.MARKERS[f % 6], "markersize": 2.6, "label": label}
+        x = neurons[shown] * (1 + 0.05 * (f - len(labels) / 2))
+        spot = np.array([data[f"ratio_at_time{end}"].values[f, shown] for end in ("", "_low", "_high")])
+        ratio.errorbar(
+            x, spot[0], yerr=[spot[0] - spot[1], spot[2] - spot[0]], linestyle="none", elinewidth=0.7, **style
         )
-    macro.plot(steps, data["euler_error"], color="black", linewidth=0.9, linestyle=":", label="exact forces")
-    macro.set_xlabel(r"macro step $\Delta t$")
-    macro.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _logarithmic(macro)
-    macro.set_ylim(top=6 * float(data["hmm_error"].max()))  # room for the legend
+        at = int(np.flatnonzero(time == float(data["shown_time"]))[0])
+        deviation = np.sqrt(data["predicted"].values[f, shown, at])
+        off = np.array([data[f"bias{end}"].values[f, shown, at] for end in ("", "_low", "_high")]) / deviation
+        bias.errorbar(x, off[0], yerr=[off[0] - off[1], off[2] - off[0]], linestyle="none", elinewidth=0.7, **style)
+        shapiro.plot(neurons[shown], data["shapiro_p"].values[f, shown], linewidth=0.7, **style)
+        shape.plot(neurons[shown], data["skewness"].values[f, shown], linewidth=0.7, **style)
+    ratio.axhline(1, color="black", linewidth=0.6)
+    ratio.set_ylabel("variance / predicted")
+    bias.axhline(0, color="black", linewidth=0.6)
+    bias.set_ylabel(r"$\sqrt{N}$ mean error / predicted deviation")
+    shapiro.axhline(0.05, color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8)
+    shapiro.set_yscale("symlog", linthresh=1e-3)
+    shapiro.set_ylim(0, 1.5)
+    shapiro.set_ylabel("p-value, Shapiro–Wilk")
+    shape.axhline(0, color="black", linewidth=0.6)
+    shape.set_ylabel("skewness")
 
-    _bars(
-        micro,
-        data["micro_step"].values,
-        data,
-        "force_bias",
-        color=COLOURS[0],
-        marker="o",
-        linestyle="none",
-        label="measured",
-    )
-    micro.plot(data["micro_step"], np.abs(data["force_bias_exact"]), color="black", linewidth=0.8, label="exact")
-    micro.set_xlabel(r"micro step $\lambda$")
-    micro.set_ylabel("bias of the force")
-    averaging.plot(
-        data["averaging"], data["force_spread"], color=COLOURS[0], marker="o", linestyle="none", label="measured"
-    )
-    _slope(averaging, data["averaging"].values, float(data["force_spread"][0]), -0.5, "order 1/2")
-    averaging.set_xlabel("averaging length $N$")
-    averaging.set_ylabel("spread of the force")
-    _logarithmic(micro, averaging)
-
-    _bars(
-        memory,
-        data["relaxation"].values,
-        data,
-        "force_memory",
-        color=COLOURS[0],
-        marker="o",
-        linestyle="none",
-        label="measured",
-    )
-    length = data["relaxation"].values
-    memory.plot(
-        length, abs(float(data["force_memory"][0])) * np.exp(float(data["memory_rate_exact"]) * (length - length[0])),
-        color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8, label=r"$(1 - \lambda)^{n_T}$",
-    )  # fmt: skip
-    memory.set_yscale("log")
-    plotting.short_log(memory.yaxis)
-    memory.set_xlabel("relaxation length $n_T$")
-    memory.set_ylabel("deviation of the force")
-
-    _bars(cost, data["direct_cost"].values, data, "direct_error", color="black", marker="x", label="direct")
-    cost.set_xlabel("micro steps")
-    cost.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _bars(
-        scale, data["scale"].values, data, "direct_error", color="black", marker="x", linestyle="none", label="direct"
-    )
-    _slope(scale, data["scale"].values, float(data["direct_error"][0]), 0.5, "order 1/2")
-    scale.set_xlabel(r"scale separation $\epsilon$")
-    scale.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _logarithmic(cost, scale)
-
-    lengths = data["length"].values
-    _bars(gradient, lengths, data, "gradient_error", color=COLOURS[1], marker="s", label="inner averages")
-    gradient.axhline(
-        float(data["gradient_size"]),
-        color=plotting.COLOURS["reference"],
-        linestyle="--",
-        linewidth=0.8,
-        label="size of the gradient",
-    )
-    gradient.set_xlabel("averaging length $M$")
-    gradient.set_ylabel("error of the gradient")
-    _logarithmic(gradient)
-    _bars(escape, lengths, data, "escape_share", color=COLOURS[1], marker="s")
-    escape.set_xscale("log")
-    plotting.short_log(escape.xaxis)
-    escape.set_ylim(0, 1)
-    escape.set_xlabel("averaging length $M$")
-    escape.set_ylabel("share at the lowest minimum")
-    for axis in (macro, micro, averaging, memory, cost, scale, gradient):
-        axis.legend(fontsize=5, loc="upper left" if axis is macro else "best")
-    plotting.panels(
-        axes.flat,
-        ("macro step", "micro step", "averaging", "relaxation", "cost", "direct solution", "on the plane", "escape"),
-    )
+    normal = data["normal_quantile"].values
+    for k, cell in enumerate(shown):
+        quantiles.plot(
+            normal, data["quantile"][0, cell], color=plotting.SEQUENCE[k % 6], marker=plotting.MARKERS[k % 6], markersize=2,
+            linewidth=0.6, label=f"$N = {neurons[cell]}$",
+        )  # fmt: skip
+    quantiles.plot(normal, normal, color="black", linewidth=0.6)
+    quantiles.set_xlabel("normal quantile")
+    quantiles.set_ylabel(f"quantile over predicted, {labels[0]}")
+    for axis in (ratio, bias, shapiro, shape):
+        axis.set_xscale("log")
+        axis.set_xlabel("number of neurons $N$")
+        axis.set_xticks(neurons[shown], [str(w) for w in neurons[shown]])
+        axis.minorticks_off()
+    for axis in (over_time, quantiles, ratio):
+        axis.legend(fontsize=5)
+    plotting.panels(axes.flat, ("variance over time", "collapse", "mean", "quantiles", "normality", "skewness"))
     return figure
 
 

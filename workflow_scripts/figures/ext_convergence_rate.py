@@ -1,4 +1,4 @@
-"""Figure ext_multiscale: errors of the multiscale method against its parameters, cost, and escape on the plane."""
+"""Figure ext_convergence_rate: errors of SGD against the limit by width and by step size, W2, and the fitted powers."""
 
 from typing import TYPE_CHECKING
 
@@ -14,123 +14,117 @@ from meanfield.logs import logged_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
+AXES = {"width": "number of neurons $N$", "step": r"step size $\epsilon$"}
+# What the theorem bounds errors by.
+POWERS = {"width": -0.5, "step": 0.5}
 
 
-def _bars(axis: Axes, x, data: xr.Dataset, name: str, pick=slice(None), **style) -> None:
-    mean, low, high = (np.abs(data[f"{name}{end}"].values[pick]) for end in ("", "_low", "_high"))
-    error = np.abs(np.sort([low, high], axis=0) - mean)
-    axis.errorbar(x, mean, yerr=error, capsize=1.6, linewidth=0.9, markersize=3, **style)
+def points(axis: Axes, x, data: xr.Dataset, name: str, pick, **style) -> None:
+    """Draw estimates with the ends of their intervals."""
+    mean, low, high = (data[f"{name}{end}"].values[pick] for end in ("", "_low", "_high"))
+    error = np.nan_to_num(np.maximum([mean - low, high - mean], 0))
+    axis.errorbar(x, mean, yerr=error, capsize=1.5, linewidth=0.8, markersize=2.6, elinewidth=0.7, **style)
 
 
-def _logarithmic(*axes: Axes) -> None:
-    for axis in axes:
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        plotting.short_log(axis.xaxis)
-        plotting.short_log(axis.yaxis)
-
-
-def _slope(axis: Axes, x, anchor: float, order: float, label: str) -> None:
+def reference(axis: Axes, x, anchor: float, power: float, label: str) -> None:
+    """Draw a power law through the first point, raised a little."""
     x = np.asarray(x, float)
-    axis.plot(
-        x, anchor * (x / x[0]) ** order, color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8, label=label
-    )
+    style = {"color": plotting.COLOURS["reference"], "linestyle": "--", "linewidth": 0.8}
+    axis.plot(x, anchor * (x / x[0]) ** power, label=label, **style)
+
+
+def logarithmic(axis: Axes) -> None:
+    """Make both axes logarithmic, with decades labelled."""
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    plotting.short_log(axis.xaxis)
+    plotting.risk_labels(axis.yaxis)
 
 
 def draw(data: xr.Dataset) -> Figure:
     """Return the figure."""
-    figure, axes = plt.subplots(2, 4, figsize=plotting.size(3.9, columns=2))
-    macro, micro, averaging, memory, cost, scale, gradient, escape = axes.flat
-    steps = data["macro_step"].values
-    for n, name in enumerate(data["estimator"].values):
-        _bars(macro, steps, data, "hmm_error", n, color=COLOURS[n % 4], marker=plotting.MARKERS[n % 6], label=str(name))
-        _bars(
-            cost, data["hmm_cost"].values[n], data, "hmm_error", n, color=COLOURS[n % 4], marker=plotting.MARKERS[n % 6]
+    figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.3, columns=2))
+    labels = list(map(str, data["label"].values))
+    for row, (name, xlabel) in enumerate(AXES.items()):
+        x = data[name].values
+        largest, final, powers = axes[row, 0], axes[row, 1], axes[0, 2]
+        for n, label in enumerate(labels):
+            style = {"color": COLOURS[n % 7], "marker": plotting.MARKERS[n % 6]}
+            points(largest, x, data, f"{name}_largest", n, label=label, **style)
+            points(final, x, data, f"{name}_final", n, linestyle="none", **style)
+            final.plot(x, data[f"{name}_predicted"].values[n], color=style["color"], linewidth=0.7)
+        top = float(np.nanmax(data[f"{name}_largest"].values[:, 0]))
+        sign = "-" if POWERS[name] < 0 else ""
+        reference(
+            largest, x, 1.5 * top, POWERS[name], rf"${'N' if name == 'width' else chr(92) + 'epsilon'}^{{{sign}1/2}}$"
         )
-    macro.plot(steps, data["euler_error"], color="black", linewidth=0.9, linestyle=":", label="exact forces")
-    macro.set_xlabel(r"macro step $\Delta t$")
-    macro.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _logarithmic(macro)
-    macro.set_ylim(top=6 * float(data["hmm_error"].max()))  # room for the legend
-
-    _bars(
-        micro,
-        data["micro_step"].values,
-        data,
-        "force_bias",
-        color=COLOURS[0],
-        marker="o",
-        linestyle="none",
-        label="measured",
-    )
-    micro.plot(data["micro_step"], np.abs(data["force_bias_exact"]), color="black", linewidth=0.8, label="exact")
-    micro.set_xlabel(r"micro step $\lambda$")
-    micro.set_ylabel("bias of the force")
-    averaging.plot(
-        data["averaging"], data["force_spread"], color=COLOURS[0], marker="o", linestyle="none", label="measured"
-    )
-    _slope(averaging, data["averaging"].values, float(data["force_spread"][0]), -0.5, "order 1/2")
-    averaging.set_xlabel("averaging length $N$")
-    averaging.set_ylabel("spread of the force")
-    _logarithmic(micro, averaging)
-
-    _bars(
-        memory,
-        data["relaxation"].values,
-        data,
-        "force_memory",
-        color=COLOURS[0],
-        marker="o",
-        linestyle="none",
-        label="measured",
-    )
-    length = data["relaxation"].values
-    memory.plot(
-        length, abs(float(data["force_memory"][0])) * np.exp(float(data["memory_rate_exact"]) * (length - length[0])),
-        color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8, label=r"$(1 - \lambda)^{n_T}$",
-    )  # fmt: skip
-    memory.set_yscale("log")
-    plotting.short_log(memory.yaxis)
-    memory.set_xlabel("relaxation length $n_T$")
-    memory.set_ylabel("deviation of the force")
-
-    _bars(cost, data["direct_cost"].values, data, "direct_error", color="black", marker="x", label="direct")
-    cost.set_xlabel("micro steps")
-    cost.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _bars(
-        scale, data["scale"].values, data, "direct_error", color="black", marker="x", linestyle="none", label="direct"
-    )
-    _slope(scale, data["scale"].values, float(data["direct_error"][0]), 0.5, "order 1/2")
-    scale.set_xlabel(r"scale separation $\epsilon$")
-    scale.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _logarithmic(cost, scale)
-
-    lengths = data["length"].values
-    _bars(gradient, lengths, data, "gradient_error", color=COLOURS[1], marker="s", label="inner averages")
-    gradient.axhline(
-        float(data["gradient_size"]),
-        color=plotting.COLOURS["reference"],
-        linestyle="--",
-        linewidth=0.8,
-        label="size of the gradient",
-    )
-    gradient.set_xlabel("averaging length $M$")
-    gradient.set_ylabel("error of the gradient")
-    _logarithmic(gradient)
-    _bars(escape, lengths, data, "escape_share", color=COLOURS[1], marker="s")
-    escape.set_xscale("log")
-    plotting.short_log(escape.xaxis)
-    escape.set_ylim(0, 1)
-    escape.set_xlabel("averaging length $M$")
-    escape.set_ylabel("share at the lowest minimum")
-    for axis in (macro, micro, averaging, memory, cost, scale, gradient):
-        axis.legend(fontsize=5, loc="upper left" if axis is macro else "best")
+        largest.set_ylabel(r"$\sup_t$ error, mean")
+        final.set_ylabel("error at the last time")
+        final.plot([], [], color="black", linewidth=0.7, label="linearised equation")
+        final.plot([], [], color="black", marker="o", markersize=2.6, linestyle="none", label="SGD")
+        for axis in (largest, final):
+            axis.set_xlabel(xlabel)
+            logarithmic(axis)
+        final.legend(fontsize=5)
+    axes[0, 0].legend(fontsize=4.6, ncol=2, loc="lower left")
+    _powers(axes[0, 2], data, labels)
+    _distances(axes[1, 2], data)
     plotting.panels(
         axes.flat,
-        ("macro step", "micro step", "averaging", "relaxation", "cost", "direct solution", "on the plane", "escape"),
+        (
+            "small step, largest",
+            "small step, last time",
+            "fitted powers",
+            "wide, largest",
+            "wide, last time",
+            "law of the norm",
+        ),
     )
     return figure
+
+
+def _powers(axis: Axes, data: xr.Dataset, labels: list[str]) -> None:
+    # The size of each fitted power, by kind of error.
+    kinds = {
+        "width_largest": ("o", "N, largest"), "width_deviation": ("s", "N, deviation"),
+        "step_largest": ("^", "ε, largest"), "step_deviation": ("D", "ε, deviation"),
+    }  # fmt: skip
+    for k, (name, (marker, label)) in enumerate(kinds.items()):
+        mean, low, high = (np.abs(data[f"{name}_slope{end}"].values) for end in ("", "_low", "_high"))
+        error = np.nan_to_num(np.abs(np.sort([low, high], axis=0) - mean))
+        place = np.arange(len(labels)) + 0.16 * (k - 1.5)
+        axis.errorbar(
+            mean, place, xerr=error, marker=marker, linestyle="none", markersize=2.6, linewidth=0.8, color=COLOURS[k],
+            capsize=1.5, label=label,
+        )  # fmt: skip
+    axis.axvline(0.5, color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8)
+    axis.axvline(1, color=plotting.COLOURS["reference"], linestyle=":", linewidth=0.8)
+    axis.set_yticks(range(len(labels)), labels, fontsize=5.5)
+    axis.invert_yaxis()
+    axis.set_xlim(0.2, 1.3)
+    axis.set_xlabel("size of the power")
+    axis.legend(fontsize=5)
+
+
+def _distances(axis: Axes, data: xr.Dataset) -> None:
+    x = data["width"].values
+    for n, time in enumerate(data["law_time"].values):
+        points(
+            axis,
+            x,
+            data,
+            "wasserstein",
+            n,
+            color=COLOURS[n % 7],
+            marker=plotting.MARKERS[n % 6],
+            label=f"$t = {time:g}$",
+        )
+    reference(axis, x, 1.4 * float(np.nanmax(data["wasserstein"].values[:, 0])), -0.5, "$N^{-1/2}$")
+    axis.set_xlabel(AXES["width"])
+    axis.set_ylabel(r"$W_2$ of the norms")
+    logarithmic(axis)
+    axis.legend(fontsize=5)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Figure ext_multiscale: errors of the multiscale method against its parameters, cost, and escape on the plane."""
+"""Figure ext_noisy_sgd: risk, law and free energy of noisy SGD and of its limit, and the approach to rest."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meanfield import plotting
@@ -14,123 +13,93 @@ from meanfield.logs import logged_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-
-
-def _bars(axis: Axes, x, data: xr.Dataset, name: str, pick=slice(None), **style) -> None:
-    mean, low, high = (np.abs(data[f"{name}{end}"].values[pick]) for end in ("", "_low", "_high"))
-    error = np.abs(np.sort([low, high], axis=0) - mean)
-    axis.errorbar(x, mean, yerr=error, capsize=1.6, linewidth=0.9, markersize=3, **style)
-
-
-def _logarithmic(*axes: Axes) -> None:
-    for axis in axes:
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        plotting.short_log(axis.xaxis)
-        plotting.short_log(axis.yaxis)
-
-
-def _slope(axis: Axes, x, anchor: float, order: float, label: str) -> None:
-    x = np.asarray(x, float)
-    axis.plot(
-        x, anchor * (x / x[0]) ** order, color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8, label=label
-    )
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
+LINES = ("-", "--", ":", "-.")
+# Cells of a histogram that are drawn as one bar.
+_BAR = 4
 
 
 def draw(data: xr.Dataset) -> Figure:
     """Return the figure."""
-    figure, axes = plt.subplots(2, 4, figsize=plotting.size(3.9, columns=2))
-    macro, micro, averaging, memory, cost, scale, gradient, escape = axes.flat
-    steps = data["macro_step"].values
-    for n, name in enumerate(data["estimator"].values):
-        _bars(macro, steps, data, "hmm_error", n, color=COLOURS[n % 4], marker=plotting.MARKERS[n % 6], label=str(name))
-        _bars(
-            cost, data["hmm_cost"].values[n], data, "hmm_error", n, color=COLOURS[n % 4], marker=plotting.MARKERS[n % 6]
+    figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.3, columns=2))
+    risk, difference, law, energy, rest, distance = axes.flat
+    time, path = data["time"].values, data["path_time"].values
+    small = path[1] if len(path) > 1 else 1.0
+    edge = data["edge"].values
+    centre, width = (edge[1:] + edge[:-1]) / 2, edge[1] - edge[0]
+    last = float(time[-1])
+    for b, beta in enumerate(data["inverse_temperature"].values):
+        colour, marker, label = COLOURS[b % 6], plotting.MARKERS[b % 6], rf"$\beta = {beta:g}$"
+        spots = {"color": colour, "marker": marker, "markersize": 2.8, "linestyle": "none", "elinewidth": 0.7}
+        for s in range(data.sizes["start"]):
+            line = {"color": colour, "linestyle": LINES[s % 4], "linewidth": 0.9}
+            risk.plot(path, data["limit_risk"][b, s], label=label if s == 0 else None, **line)
+            energy.plot(path, np.maximum(data["free_energy_excess"][b, s], 1e-5), **line)
+            rest.plot(path, data["distance_to_rest"][b, s], **line)
+        risk.axhline(float(data["stationary_risk"][b]), color=colour, linewidth=0.5, alpha=0.6)
+        _bars(risk, time, data, "risk", b, **spots)
+        _bars(difference, time * (1 + 0.06 * (b - 1)), data, "risk_difference", b, label=label, **spots)
+        _law(law, data, b, centre, width, colour, label)
+        distance.plot(
+            time[1:],
+            data["kolmogorov"].values[b, 1:],
+            color=colour,
+            marker=marker,
+            markersize=2.8,
+            linewidth=0.7,
+            label=label,
         )
-    macro.plot(steps, data["euler_error"], color="black", linewidth=0.9, linestyle=":", label="exact forces")
-    macro.set_xlabel(r"macro step $\Delta t$")
-    macro.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _logarithmic(macro)
-    macro.set_ylim(top=6 * float(data["hmm_error"].max()))  # room for the legend
-
-    _bars(
-        micro,
-        data["micro_step"].values,
-        data,
-        "force_bias",
-        color=COLOURS[0],
-        marker="o",
-        linestyle="none",
-        label="measured",
-    )
-    micro.plot(data["micro_step"], np.abs(data["force_bias_exact"]), color="black", linewidth=0.8, label="exact")
-    micro.set_xlabel(r"micro step $\lambda$")
-    micro.set_ylabel("bias of the force")
-    averaging.plot(
-        data["averaging"], data["force_spread"], color=COLOURS[0], marker="o", linestyle="none", label="measured"
-    )
-    _slope(averaging, data["averaging"].values, float(data["force_spread"][0]), -0.5, "order 1/2")
-    averaging.set_xlabel("averaging length $N$")
-    averaging.set_ylabel("spread of the force")
-    _logarithmic(micro, averaging)
-
-    _bars(
-        memory,
-        data["relaxation"].values,
-        data,
-        "force_memory",
-        color=COLOURS[0],
-        marker="o",
-        linestyle="none",
-        label="measured",
-    )
-    length = data["relaxation"].values
-    memory.plot(
-        length, abs(float(data["force_memory"][0])) * np.exp(float(data["memory_rate_exact"]) * (length - length[0])),
-        color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8, label=r"$(1 - \lambda)^{n_T}$",
+    for s, name in enumerate(data["start"].values):
+        energy.plot([], [], color="black", linestyle=LINES[s % 4], linewidth=0.9, label=str(name))
+    distance.axhline(
+        float(data["kolmogorov_bound"]), color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8,
+        label="independent, 95 %",
     )  # fmt: skip
-    memory.set_yscale("log")
-    plotting.short_log(memory.yaxis)
-    memory.set_xlabel("relaxation length $n_T$")
-    memory.set_ylabel("deviation of the force")
-
-    _bars(cost, data["direct_cost"].values, data, "direct_error", color="black", marker="x", label="direct")
-    cost.set_xlabel("micro steps")
-    cost.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _bars(
-        scale, data["scale"].values, data, "direct_error", color="black", marker="x", linestyle="none", label="direct"
-    )
-    _slope(scale, data["scale"].values, float(data["direct_error"][0]), 0.5, "order 1/2")
-    scale.set_xlabel(r"scale separation $\epsilon$")
-    scale.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _logarithmic(cost, scale)
-
-    lengths = data["length"].values
-    _bars(gradient, lengths, data, "gradient_error", color=COLOURS[1], marker="s", label="inner averages")
-    gradient.axhline(
-        float(data["gradient_size"]),
-        color=plotting.COLOURS["reference"],
-        linestyle="--",
-        linewidth=0.8,
-        label="size of the gradient",
-    )
-    gradient.set_xlabel("averaging length $M$")
-    gradient.set_ylabel("error of the gradient")
-    _logarithmic(gradient)
-    _bars(escape, lengths, data, "escape_share", color=COLOURS[1], marker="s")
-    escape.set_xscale("log")
-    plotting.short_log(escape.xaxis)
-    escape.set_ylim(0, 1)
-    escape.set_xlabel("averaging length $M$")
-    escape.set_ylabel("share at the lowest minimum")
-    for axis in (macro, micro, averaging, memory, cost, scale, gradient):
-        axis.legend(fontsize=5, loc="upper left" if axis is macro else "best")
+    difference.axhline(0, color="black", linewidth=0.6)
+    risk.set_yscale("log")
+    plotting.risk_labels(risk.yaxis)
+    energy.set_yscale("log")
+    plotting.short_log(energy.yaxis)
+    energy.set_ylim(bottom=1e-5)
+    for axis in (risk, difference, energy, rest):
+        axis.set_xscale("symlog", linthresh=small)
+        axis.set_xlabel("time $t$")
+    distance.set_xscale("log")
+    plotting.short_log(distance.xaxis)
+    distance.set_xlabel("time $t$")
+    distance.set_ylim(bottom=0)
+    law.set_xlabel(r"norm $|w|$")
+    law.set_ylabel(f"density at $t = {last:g}$, and at rest")
+    risk.set_ylabel("population risk")
+    difference.set_ylabel("SGD − limit at width N")
+    energy.set_ylabel(r"$F(\rho_t) - F(\rho_*)$")
+    rest.set_ylabel(r"distance to rest, Kolmogorov")
+    distance.set_ylabel("Kolmogorov distance")
+    for axis in (risk, difference, law, energy, distance):
+        axis.legend(fontsize=5)
     plotting.panels(
         axes.flat,
-        ("macro step", "micro step", "averaging", "relaxation", "cost", "direct solution", "on the plane", "escape"),
+        ("risk", "risk, difference", "law of the norm", "free energy", "from two starts", "law, SGD and limit"),
     )
     return figure
+
+
+def _bars(axis, x, data: xr.Dataset, name: str, pick, **style) -> None:
+    mean, low, high = (data[f"{name}{end}"].values[pick] for end in ("", "_low", "_high"))
+    axis.errorbar(x, mean, yerr=np.nan_to_num([mean - low, high - mean]), **style)
+
+
+def _law(axis, data: xr.Dataset, b: int, centre, width: float, colour: str, label: str) -> None:
+    # Several cells to a bar: the limit is finer than a histogram can be.
+    share = data["histogram"].values[b, -1]
+    count = share.size // _BAR * _BAR
+    bars = share[:count].reshape(-1, _BAR).sum(axis=1) / (_BAR * width)
+    middle = centre[:count].reshape(-1, _BAR).mean(axis=1)
+    axis.step(middle, bars, where="mid", color=colour, linewidth=0.6, alpha=0.8, label=label)
+    axis.plot(centre, data["limit_mass"].values[b, -1] / width, color=colour, linewidth=1)
+    axis.plot(centre, data["stationary_mass"].values[b] / width, color="black", linewidth=0.6, linestyle=":")
+    shown = np.flatnonzero(data["limit_mass"].values[:, -1].max(axis=0) > 1e-5)
+    axis.set_xlim(0, centre[shown[-1]])
 
 
 if __name__ == "__main__":

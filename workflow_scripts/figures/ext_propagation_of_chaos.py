@@ -1,11 +1,10 @@
-"""Figure ext_multiscale: errors of the multiscale method against its parameters, cost, and escape on the plane."""
+"""Figure ext_propagation_of_chaos: covariance of two neurons by width, over time, and the pair law against a product."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meanfield import plotting
@@ -14,122 +13,79 @@ from meanfield.logs import logged_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 
 
-def _bars(axis: Axes, x, data: xr.Dataset, name: str, pick=slice(None), **style) -> None:
-    mean, low, high = (np.abs(data[f"{name}{end}"].values[pick]) for end in ("", "_low", "_high"))
-    error = np.abs(np.sort([low, high], axis=0) - mean)
-    axis.errorbar(x, mean, yerr=error, capsize=1.6, linewidth=0.9, markersize=3, **style)
-
-
-def _logarithmic(*axes: Axes) -> None:
-    for axis in axes:
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        plotting.short_log(axis.xaxis)
-        plotting.short_log(axis.yaxis)
-
-
-def _slope(axis: Axes, x, anchor: float, order: float, label: str) -> None:
-    x = np.asarray(x, float)
-    axis.plot(
-        x, anchor * (x / x[0]) ** order, color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8, label=label
-    )
+def _bars(axis, x, data: xr.Dataset, name: str, pick=slice(None), **style) -> None:
+    mean, low, high = (data[f"{name}{end}"].values[pick] for end in ("", "_low", "_high"))
+    ends = np.sort([mean, low, high], axis=0)
+    error = np.nan_to_num([mean - ends[0], ends[2] - mean])
+    axis.errorbar(x, mean, yerr=error, capsize=1.6, linewidth=0.8, markersize=3, **style)
 
 
 def draw(data: xr.Dataset) -> Figure:
     """Return the figure."""
-    figure, axes = plt.subplots(2, 4, figsize=plotting.size(3.9, columns=2))
-    macro, micro, averaging, memory, cost, scale, gradient, escape = axes.flat
-    steps = data["macro_step"].values
-    for n, name in enumerate(data["estimator"].values):
-        _bars(macro, steps, data, "hmm_error", n, color=COLOURS[n % 4], marker=plotting.MARKERS[n % 6], label=str(name))
+    figure, axes = plt.subplots(2, 2, figsize=plotting.size(4.3, columns=2))
+    sizes, scaled, paths, distance = axes.flat
+    widths, labels = data["width"].values, list(map(str, data["label"].values))
+    size = data.copy()
+    for end in ("", "_low", "_high"):
+        size[f"covariance{end}"] = np.abs(data[f"covariance{end}"])
+    spread = data["spread"].values
+    for n, label in enumerate(labels):
+        style = {"color": COLOURS[n % 5], "marker": plotting.MARKERS[n % 6]}
+        _bars(sizes, widths, size, "covariance", n, label=label, **style)
+        relative = {f"scaled{end}": data[f"scaled_covariance{end}"][n] / spread[n] for end in ("", "_low", "_high")}
         _bars(
-            cost, data["hmm_cost"].values[n], data, "hmm_error", n, color=COLOURS[n % 4], marker=plotting.MARKERS[n % 6]
+            scaled,
+            widths * (1 + 0.03 * (n - len(labels) / 2)),
+            xr.Dataset(relative),
+            "scaled",
+            linestyle="none",
+            **style,
         )
-    macro.plot(steps, data["euler_error"], color="black", linewidth=0.9, linestyle=":", label="exact forces")
-    macro.set_xlabel(r"macro step $\Delta t$")
-    macro.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _logarithmic(macro)
-    macro.set_ylim(top=6 * float(data["hmm_error"].max()))  # room for the legend
+        scaled.axhline(float(data["expected"][n]) / spread[n], color=style["color"], linewidth=0.8, linestyle="--")
+    grey = {"color": plotting.COLOURS["reference"], "linestyle": "--", "linewidth": 0.8}
+    top = 1.6 * float(np.abs(data["covariance"].values[:, 0]).max())
+    sizes.plot(widths, top * widths[0] / widths, label="$N^{-1}$", **grey)
+    sizes.set_ylabel(r"$|\mathrm{Cov}(f(w_1), f(w_2))|$")
+    scaled.set_ylabel(r"$N\,\mathrm{Cov}(f(w_1), f(w_2)) / \mathrm{Var} f$")
+    scaled.axhline(0, color="black", linewidth=0.5)
+    scaled.plot([], [], color="black", linestyle="--", linewidth=0.8, label="linearised equation")
 
-    _bars(
-        micro,
-        data["micro_step"].values,
-        data,
-        "force_bias",
-        color=COLOURS[0],
-        marker="o",
-        linestyle="none",
-        label="measured",
-    )
-    micro.plot(data["micro_step"], np.abs(data["force_bias_exact"]), color="black", linewidth=0.8, label="exact")
-    micro.set_xlabel(r"micro step $\lambda$")
-    micro.set_ylabel("bias of the force")
-    averaging.plot(
-        data["averaging"], data["force_spread"], color=COLOURS[0], marker="o", linestyle="none", label="measured"
-    )
-    _slope(averaging, data["averaging"].values, float(data["force_spread"][0]), -0.5, "order 1/2")
-    averaging.set_xlabel("averaging length $N$")
-    averaging.set_ylabel("spread of the force")
-    _logarithmic(micro, averaging)
-
-    _bars(
-        memory,
-        data["relaxation"].values,
-        data,
-        "force_memory",
-        color=COLOURS[0],
-        marker="o",
-        linestyle="none",
-        label="measured",
-    )
-    length = data["relaxation"].values
-    memory.plot(
-        length, abs(float(data["force_memory"][0])) * np.exp(float(data["memory_rate_exact"]) * (length - length[0])),
-        color=plotting.COLOURS["reference"], linestyle="--", linewidth=0.8, label=r"$(1 - \lambda)^{n_T}$",
-    )  # fmt: skip
-    memory.set_yscale("log")
-    plotting.short_log(memory.yaxis)
-    memory.set_xlabel("relaxation length $n_T$")
-    memory.set_ylabel("deviation of the force")
-
-    _bars(cost, data["direct_cost"].values, data, "direct_error", color="black", marker="x", label="direct")
-    cost.set_xlabel("micro steps")
-    cost.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _bars(
-        scale, data["scale"].values, data, "direct_error", color="black", marker="x", linestyle="none", label="direct"
-    )
-    _slope(scale, data["scale"].values, float(data["direct_error"][0]), 0.5, "order 1/2")
-    scale.set_xlabel(r"scale separation $\epsilon$")
-    scale.set_ylabel(r"error $\sup_t E|X - \bar X|$")
-    _logarithmic(cost, scale)
-
-    lengths = data["length"].values
-    _bars(gradient, lengths, data, "gradient_error", color=COLOURS[1], marker="s", label="inner averages")
-    gradient.axhline(
-        float(data["gradient_size"]),
-        color=plotting.COLOURS["reference"],
+    for k, width in enumerate(widths):
+        paths.plot(
+            data["time"], data["covariance_path"][0, k], color=plotting.SEQUENCE[k % 6], marker=plotting.MARKERS[k % 6],
+            markersize=2.6, linewidth=0.8, label=f"$N = {width}$",
+        )  # fmt: skip
+    paths.plot(
+        data["time"],
+        data["expected_path"][0],
+        color="black",
+        linewidth=0.9,
         linestyle="--",
-        linewidth=0.8,
-        label="size of the gradient",
+        label="linearised equation",
     )
-    gradient.set_xlabel("averaging length $M$")
-    gradient.set_ylabel("error of the gradient")
-    _logarithmic(gradient)
-    _bars(escape, lengths, data, "escape_share", color=COLOURS[1], marker="s")
-    escape.set_xscale("log")
-    plotting.short_log(escape.xaxis)
-    escape.set_ylim(0, 1)
-    escape.set_xlabel("averaging length $M$")
-    escape.set_ylabel("share at the lowest minimum")
-    for axis in (macro, micro, averaging, memory, cost, scale, gradient):
-        axis.legend(fontsize=5, loc="upper left" if axis is macro else "best")
-    plotting.panels(
-        axes.flat,
-        ("macro step", "micro step", "averaging", "relaxation", "cost", "direct solution", "on the plane", "escape"),
-    )
+    paths.set_xscale("symlog", linthresh=float(data["time"][1]) if data.sizes["record"] > 1 else 1.0)
+    paths.set_xlabel("time $t$")
+    paths.set_ylabel(rf"$N\,\mathrm{{Cov}}$ of {labels[0]}")
+
+    _bars(distance, widths, data, "distance", color=COLOURS[0], marker="o", label="pair law and product")
+    first = data["distance"].values
+    anchor = float(first[np.isfinite(first) & (first > 0)][0]) if (first > 0).any() else 1.0
+    distance.plot(widths, 1.4 * anchor * widths[0] / widths, label="$N^{-1}$", **grey)
+    distance.set_ylabel(r"Hoeffding distance $\Phi$")
+    for axis in (sizes, scaled, distance):
+        axis.set_xscale("log")
+        axis.set_xlabel("number of neurons $N$")
+        axis.set_xticks(widths, [str(w) for w in widths])
+        axis.minorticks_off()
+    for axis in (sizes, distance):
+        axis.set_yscale("log")
+        plotting.risk_labels(axis.yaxis)
+    for axis in axes.flat:
+        axis.legend(fontsize=5)
+    plotting.panels(axes.flat, ("covariance", "scaled by N", "over time", "law of two neurons"))
     return figure
 
 

@@ -1,9 +1,9 @@
 r"""Fluctuations around the mean-field limit: their variance by the linearised equation, integrated along the limit.
 
-With N neurons from independent initial weights and the step size :math:`\varepsilon`, the empirical law deviates from its
-limit by :math:`\hat\rho^N_t - \rho_t \approx N^{-1/2} \eta_t` (Sirignano & Spiliopoulos 2020, Stoch. Proc. Appl. 130,
-1820; there :math:`\varepsilon = \alpha/N`). For a function f of the norm, :math:`\langle f, \eta_T \rangle` is normal.
-Let :math:`g_t` solve the adjoint of the linearised distributional dynamics, backwards from :math:`g_T = f`,
+With N neurons from independent initial weights and the step size :math:`\varepsilon`, the empirical law deviates from
+its limit by :math:`\hat\rho^N_t - \rho_t \approx N^{-1/2} \eta_t` (Sirignano & Spiliopoulos 2020, Stoch. Proc. Appl.
+130, 1820; there :math:`\varepsilon = \alpha/N`). For a function f of the norm, :math:`\langle f, \eta_T \rangle` is
+normal. Let :math:`g_t` solve the adjoint of the linearised distributional dynamics, backwards from :math:`g_T = f`,
 
 .. math:: -\partial_t g_t(r) = b_t(r)\, g_t'(r) - 2 \int \partial_1 u(s, r)\, g_t'(s)\, \rho_t(ds),
           \qquad b_t = -2 \psi'(\cdot; \rho_t).
@@ -15,8 +15,8 @@ Then, to leading order in 1/N and :math:`\varepsilon`,
           M_t = 2 (y - \hat y_{\rho_t}(x)) \int g_t'(s)\, F'(s; |x|)\, \rho_t(ds),
 
 the initial weights and the noise of the samples, which all neurons share; F is the mean of :math:`\sigma(\langle w, x
-\rangle)` over directions of w (see `meanfield.limits.potentials`), so that :math:`E M_t = \int g_t' b_t\, d\rho_t`. The two
-parts are independent. In rotation-invariant laws functions of the norm see no other part of :math:`\eta`.
+\rangle)` over directions of w (see `meanfield.limits.potentials`), so that :math:`E M_t = \int g_t' b_t\, d\rho_t`.
+The two parts are independent. In rotation-invariant laws functions of the norm see no other part of :math:`\eta`.
 
 Along a characteristic :math:`\dot r_j = b(r_j)` the slope :math:`p_j = g_t'(r_j)` and the value :math:`h_j = g_t(r_j)`
 obey a closed linear system, with the sums :math:`a_q = \sum_j m_j p_j F_q'(r_j)` over atoms of masses m,
@@ -216,8 +216,8 @@ def influence(
 ) -> tuple[Floats, Floats, Floats]:
     """Return initial norms, their masses and the influence functions g_0, shape (atom, function), centred.
 
-    The influence is the derivative of an average at `time` in the share of neurons that start at a norm. Arguments as in
-    `predict`.
+    The influence is the derivative of an average at `time` in the share of neurons that start at a norm. Arguments as
+    in `predict`.
     """
     grid, place = _grid(np.array([0.0, time]), steps)
     limit = solve_characteristics(potentials, law, grid, atoms=atoms, schedule=Schedule(), relative_tolerance=1e-10)
@@ -252,8 +252,8 @@ def width_bias(potentials: RadialPotentials, radius: Floats, mass: Floats) -> Fl
 
 
 def _grid(time: Floats, steps: int) -> tuple[Floats, NDArray[np.intp]]:
-    # Times of the integrator, an even number of equal intervals from each record to the next, finer at early times where
-    # the dynamics is fast; and the places of the records.
+    # Times of the integrator, an even number of equal intervals from each record to the next, finer at early times
+    # where the dynamics is fast; and the places of the records.
     parts, place = [np.zeros(1)], [0]
     for start, end in zip(time[:-1], time[1:], strict=True):
         share = np.sqrt(end / time[-1]) - np.sqrt(start / time[-1])

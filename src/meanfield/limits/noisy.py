@@ -1,23 +1,24 @@
 r"""Distributional dynamics with diffusion, for the law of the norm: finite volumes that keep its free energy falling.
 
-Noisy SGD, :math:`w \leftarrow (1 - 2 \lambda s) w + 2 s (y - \hat y) \nabla \sigma + \sqrt{4 s/\beta}\, g`, has the limit
-(Mei, Montanari & Nguyen 2018, PNAS 115(33), E7665, eq. 11 of the main text)
+Noisy SGD, :math:`w \leftarrow (1 - 2 \lambda s) w + 2 s (y - \hat y) \nabla \sigma + \sqrt{4 s/\beta}\, g`, has the
+limit (Mei, Montanari & Nguyen 2018, PNAS 115(33), E7665, eq. 11 of the main text)
 
 .. math:: \partial_t \rho = 2 \nabla \cdot (\rho \nabla \Psi_\lambda) + 2 \beta^{-1} \Delta \rho, \qquad
           \Psi_\lambda = \Psi(w; \rho) + \tfrac{\lambda}{2} |w|^2,
 
-the gradient flow of :math:`F = \frac12 R(\rho) + \frac{\lambda}{2} \int |w|^2 d\rho + \beta^{-1} \int \rho \ln \rho`. For a
-rotation-invariant law it is an equation for the norm with the reference measure :math:`r^{d-1} dr`. With cell masses M and
-cell measures :math:`\omega_i = \int_i r^{d-1} dr`, the fluxes are those of Scharfetter & Gummel (1969, IEEE Trans. Electron
-Devices 16, 64),
+the gradient flow of :math:`F = \frac12 R(\rho) + \frac{\lambda}{2} \int |w|^2 d\rho + \beta^{-1} \int \rho \ln \rho`.
+For a rotation-invariant law it is an equation for the norm with the reference measure :math:`r^{d-1} dr`. With cell
+masses M and cell measures :math:`\omega_i = \int_i r^{d-1} dr`, the fluxes are those of Scharfetter & Gummel (1969,
+IEEE Trans. Electron Devices 16, 64),
 
 .. math:: J_{i+1/2} = \frac{2}{\beta h^2} [B(x)\, M_i - B(-x)\, M_{i+1}], \qquad x = \beta (W_{i+1} - W_i), \qquad
           B(x) = \frac{x}{e^x - 1},
 
 with :math:`W_i = \psi(r_i) + \lambda r_i^2/2 - \beta^{-1} \ln \omega_i`: they vanish exactly where
-:math:`M_i \propto \omega_i e^{-\beta(\psi + \lambda r^2/2)}`. Time steps are implicit in the masses and in the potential. F is
-convex in the masses and each flux runs against its difference of :math:`\partial F/\partial M_i`, so that F never rises,
-whatever the step. Newton's iteration solves a step; the potential couples all cells, by a matrix of low rank only.
+:math:`M_i \propto \omega_i e^{-\beta(\psi + \lambda r^2/2)}`. Time steps are implicit in the masses and in the
+potential. F is convex in the masses and each flux runs against its difference of :math:`\partial F/\partial M_i`, so
+that F never rises, whatever the step. Newton's iteration solves a step; the potential couples all cells, by a matrix
+of low rank only.
 
 The stationary law is found without time or cells, from the fixed-point equation :math:`\rho \propto r^{d-1} e^{-\beta
 (\psi(r; \rho) + \lambda r^2/2)}`, as the minimum of a convex function of the errors of the features' means.
@@ -206,8 +207,8 @@ def solve_noisy(
     cells : int
         Cells of equal width.
     relative_step, largest_step : float
-        A step is at most this share of the time so far, or of a thousandth of the largest step early on, and at most this
-        long [1]. The scheme is of order one in the step and two in the width of the cells.
+        A step is at most this share of the time so far, or of a thousandth of the largest step early on, and at most
+        this long [1]. The scheme is of order one in the step and two in the width of the cells.
 
     Raises
     ------
@@ -244,7 +245,8 @@ def stationary_law(potentials: RadialPotentials, *, inverse_temperature: float, 
 
     With the features :math:`\varphi_k`, their targets z and the errors :math:`e = z - \int \varphi\, d\rho`, the law is
     :math:`\rho_e \propto r^{d-1} \exp(-\beta \lambda r^2/2 + \beta e \cdot \varphi)`, and the equation for e says that
-    :math:`\frac12 |e|^2 - z \cdot e + \beta^{-1} \ln Z(e)` is smallest: it is strictly convex, so that there is one solution.
+    :math:`\frac12 |e|^2 - z \cdot e + \beta^{-1} \ln Z(e)` is smallest: it is strictly convex, so that there is one
+    solution.
 
     Parameters
     ----------
