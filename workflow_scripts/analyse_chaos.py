@@ -1,4 +1,4 @@
-"""Rule analyse_chaos: how dependent two neurons are, by width: covariances, and the pair law against the product law."""
+"""Rule analyse_chaos: how dependent two neurons are, by width: covariances, and their law against a product."""
 
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ def covariances(runs: xr.Dataset, weights: np.ndarray) -> np.ndarray:
 def analyse(
     runs: xr.Dataset, limit: xr.Dataset, *, time: float, levels: int, level: float, resamples: int, **_
 ) -> xr.Dataset:
-    """Return covariances and distances with their slopes, and N times the covariance that the linearised equation predicts."""
+    """Return covariances and distances with their slopes, and the covariances of the linearised equation times N."""
     v = io.variable
     replicates, neurons = runs.sizes["replicate"], runs["neurons"].values
     names = list(map(str, runs["function"].values))
@@ -93,7 +93,7 @@ def analyse(
             **with_ends("covariance_slope", "function", slopes, "power of N in the covariance"),
             **with_ends("distance", "width", distance, "Hoeffding distance of the pair law from the product law"),
             **with_ends("distance_slope", "", distance_slope, "power of N in the distance of the pair law"),
-            "covariance_path": v("function width record", neurons[:, None] * every, "N times the covariance along runs"),
+            "covariance_path": v("function width record", neurons[:, None] * every, "N times covariances along runs"),
             "expected_path": v("function record", expected, "its limit by the linearised equation"),
             "expected": v("function", expected[:, at], "its limit by the linearised equation, at the time shown"),
             "spread": v("function", part["spread"].values[:, at], "variance of one neuron in the limit"),

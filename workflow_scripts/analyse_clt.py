@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def scaled(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
-    """Return the root of N times the deviations of averages and of the averaged risk, shape (function, cell, replicate, record)."""
+    """Return deviations of averages and of the averaged risk, times root N, shape (function, cell, replicate, record)."""
     names = list(map(str, runs["function"].values))
     means = runs["mean"].values - limit["mean"].sel(function=names).values[:, None, None, :]
     risk = runs["averaged_risk"].values - limit["risk"].values
@@ -121,7 +121,8 @@ def analyse(
             "predicted_initial": v(dims, joined["initial"], "its part by the initial weights"),
             **{name: v("function cell", joined[name], text) for name, text in (
                 ("shapiro", "Shapiro-Wilk statistic W"), ("shapiro_p", "its p-value"),
-                ("anderson", "Anderson-Darling statistic A*, mean and variance estimated"), ("anderson_p", "its p-value"),
+                ("anderson", "Anderson-Darling statistic A*, mean and variance estimated"),
+                ("anderson_p", "its p-value"),
                 ("skewness", "skewness of the fluctuations"), ("kurtosis", "excess kurtosis of the fluctuations"),
             )},
             "quantile": v("function cell quantile", joined["quantile"], "quantiles over the predicted deviation"),
@@ -132,8 +133,12 @@ def analyse(
                          "share of predicted variances inside their intervals, largest N, after the first time"),
             "largest_ratio_error": v("", np.abs(relative.mean[:, last] - 1).max(),
                                      "largest relative error of the predicted variances, largest N"),
-            "rejected_shapiro": v("", (joined["shapiro_p"][:, last] < 0.05).mean(), "share of tests at the largest N below 5 %"),
-            "rejected_anderson": v("", (joined["anderson_p"][:, last] < 0.05).mean(), "share of tests at the largest N below 5 %"),
+            "rejected_shapiro": v(
+                "", (joined["shapiro_p"][:, last] < 0.05).mean(), "share of tests at the largest N below 5 %"
+            ),
+            "rejected_anderson": v(
+                "", (joined["anderson_p"][:, last] < 0.05).mean(), "share of tests at the largest N below 5 %"
+            ),
             "shown_time": v("", time, "mean-field time of the tests"),
             "linearisation_error": limit["linearisation_error"],
             "step_error": limit["step_error"],

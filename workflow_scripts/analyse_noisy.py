@@ -91,7 +91,9 @@ def analyse(runs: xr.Dataset, limit: xr.Dataset, *, level: float, initial_law: s
             "covered": v("", ((difference.low <= 0) & (difference.high >= 0))[:, after].mean(),
                          "share of limits at width N inside the interval of the mean risk, after the start"),
             "largest_kolmogorov": v("", pooled[:, after].max(), "largest Kolmogorov distance, after the start"),
-            "kolmogorov_bound": v("", 1.358 / np.sqrt(neurons * replicates), "its 95 % quantile for independent neurons"),
+            "kolmogorov_bound": v(
+                "", 1.358 / np.sqrt(neurons * replicates), "its 95 % quantile for independent neurons"
+            ),
             "neurons": v("", neurons, "neurons of each run"),
             "replicates": v("", replicates, "runs of each temperature"),
             **found,

@@ -21,7 +21,7 @@ RISKS = ("risk", "averaged_risk")
 
 
 def errors(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
-    """Return deviations from the limit of all functions and of both risks, shape (function, cell, replicate, record)."""
+    """Return deviations from the limit of all functions and both risks, shape (function, cell, replicate, record)."""
     names = list(map(str, runs["function"].values))
     means = runs["mean"].values - limit["mean"].sel(function=names).values[:, None, None, :]
     risks = np.array([runs[name].values - limit["risk"].values for name in RISKS])

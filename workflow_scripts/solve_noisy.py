@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def solve(
-    *, problem: dict, activation: dict, times: list, inverse_temperatures: list, regularisation: float, initial_laws: dict,
-    cells: int, relative_step: float, largest_step: float,
+    *, problem: dict, activation: dict, times: list, inverse_temperatures: list, regularisation: float,
+    initial_laws: dict, cells: int, relative_step: float, largest_step: float,
 ) -> xr.Dataset:  # fmt: skip
     """Return laws, risks and free energies over time, the stationary laws, and what half the resolution changes."""
     potentials = radial_potentials(make_problem(problem, activation))

@@ -79,8 +79,8 @@ def run_noisy(
                 norms = np.sqrt((weights**2).sum(axis=1))
                 if not np.isfinite(norms).all():
                     msg = (
-                        f"{experiment}, replicate {m}: noisy SGD at inverse temperature {beta:g} stopped being finite by "
-                        f"iteration {stop}; step_size {step_size:g} is too large"
+                        f"{experiment}, replicate {m}: noisy SGD at inverse temperature {beta:g} stopped being finite "
+                        f"by iteration {stop}; step_size {step_size:g} is too large"
                     )
                     raise DivergenceError(msg)
                 averaged[b, m, k] = meter.averaged(norms)

@@ -43,7 +43,9 @@ def analysed(config, ensembles, prediction):
         return fluctuations.analysis_parameters(config, NAME, dataset)
 
     return {
-        "rates": load("analyse_rates").analyse(ensembles["widths"], ensembles["steps"], prediction, **settings("rates")),
+        "rates": load("analyse_rates").analyse(
+            ensembles["widths"], ensembles["steps"], prediction, **settings("rates")
+        ),
         "chaos": load("analyse_chaos").analyse(ensembles["balanced"], prediction, **settings("chaos")),
         "clt": load("analyse_clt").analyse(
             {"balanced": ensembles["balanced"]}, prediction,

@@ -46,8 +46,8 @@ def test_without_a_potential_the_law_is_that_of_ornstein_and_uhlenbeck(dimension
     errors = []
     for refined in (1, 2):
         found = solve(
-            flat, RadialLaw("gaussian", scale), times, cells=60 * refined, step=0.02 / refined**2, beta=beta, regularisation=lam,
-            reach=5.0,
+            flat, RadialLaw("gaussian", scale), times, cells=60 * refined, step=0.02 / refined**2, beta=beta,
+            regularisation=lam, reach=5.0,
         )  # fmt: skip
         decay = np.exp(-4 * lam * times)
         variance = scale**2 / dimension * decay + (1 - decay) / (beta * lam)
@@ -103,8 +103,8 @@ def test_little_noise_leaves_the_dynamics_without_noise(potentials):
     without = solve_characteristics(potentials, law, times, atoms=400, schedule=Schedule(), relative_tolerance=1e-8)
     fine, rough = (
         solve_noisy(
-            potentials, law, times, inverse_temperature=1e5, regularisation=1e-4, reach=4.0, cells=cells, relative_step=0.01,
-            largest_step=0.01,
+            potentials, law, times, inverse_temperature=1e5, regularisation=1e-4, reach=4.0, cells=cells,
+            relative_step=0.01, largest_step=0.01,
         ).risk
         for cells in (400, 200)
     )  # fmt: skip

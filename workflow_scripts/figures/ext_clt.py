@@ -30,7 +30,7 @@ def draw(data: xr.Dataset) -> Figure:
     neurons = data["neurons"].values
 
     # Variances of the first function over time, in units of time 0's where there is one.
-    for n, (name, cells) in enumerate(ensembles.items()):
+    for n, cells in enumerate(ensembles.values()):
         colour = COLOURS[n % 5]
         over_time.plot(
             time, data["predicted"][0, cells[0]], color=colour, linewidth=1,
@@ -39,7 +39,8 @@ def draw(data: xr.Dataset) -> Figure:
         for k, cell in enumerate(cells):
             spot = np.array([data[f"variance{end}"].values[0, cell] for end in ("", "_low", "_high")])
             over_time.errorbar(
-                time * (1 + 0.05 * (k - len(cells) / 2)), spot[0], yerr=np.maximum([spot[0] - spot[1], spot[2] - spot[0]], 0),
+                time * (1 + 0.05 * (k - len(cells) / 2)), spot[0],
+                yerr=np.maximum([spot[0] - spot[1], spot[2] - spot[0]], 0),
                 color=colour, marker=plotting.MARKERS[k % 6], markersize=2.4, linestyle="none", elinewidth=0.6,
             )  # fmt: skip
     over_time.plot(
@@ -79,7 +80,8 @@ def draw(data: xr.Dataset) -> Figure:
     normal = data["normal_quantile"].values
     for k, cell in enumerate(shown):
         quantiles.plot(
-            normal, data["quantile"][0, cell], color=plotting.SEQUENCE[k % 6], marker=plotting.MARKERS[k % 6], markersize=2,
+            normal, data["quantile"][0, cell], color=plotting.SEQUENCE[k % 6], marker=plotting.MARKERS[k % 6],
+            markersize=2,
             linewidth=0.6, label=f"$N = {neurons[cell]}$",
         )  # fmt: skip
     quantiles.plot(normal, normal, color="black", linewidth=0.6)

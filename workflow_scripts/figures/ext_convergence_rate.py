@@ -48,7 +48,7 @@ def draw(data: xr.Dataset) -> Figure:
     labels = list(map(str, data["label"].values))
     for row, (name, xlabel) in enumerate(AXES.items()):
         x = data[name].values
-        largest, final, powers = axes[row, 0], axes[row, 1], axes[0, 2]
+        largest, final = axes[row, 0], axes[row, 1]
         for n, label in enumerate(labels):
             style = {"color": COLOURS[n % 7], "marker": plotting.MARKERS[n % 6]}
             points(largest, x, data, f"{name}_largest", n, label=label, **style)

@@ -1,4 +1,4 @@
-"""Figure ext_propagation_of_chaos: covariance of two neurons by width, over time, and the pair law against a product."""
+"""Figure ext_propagation_of_chaos: covariance of two neurons by width and time, their law against a product."""
 
 from typing import TYPE_CHECKING
 

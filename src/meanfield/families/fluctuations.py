@@ -43,8 +43,8 @@ def _ensemble_problems(key: str, ensemble: dict, last: float) -> list[str]:
             found.append(f"{key}: a step size of {step:.3g} found, at most the last time, {last}, needed")
         elif neurons * last / step * ensemble["replicates"] > LARGEST_WORK:
             found.append(
-                f"{key}: {neurons} neurons at the step size {step:.3g} found, more than {LARGEST_WORK:.0e} updates of a "
-                "neuron; fewer are needed"
+                f"{key}: {neurons} neurons at the step size {step:.3g} found, more than {LARGEST_WORK:.0e} updates of "
+                "a neuron; fewer are needed"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""Noisy SGD of two-layer networks on isotropic Gaussians beside its limit, the distributional dynamics with diffusion."""
+"""Noisy SGD of two-layer networks on isotropic Gaussians beside the distributional dynamics with diffusion."""
 
 import itertools
 

@@ -28,6 +28,7 @@ It is integrated by the classical Runge-Kutta scheme on a grid of times. Arrays 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -255,7 +256,7 @@ def _grid(time: Floats, steps: int) -> tuple[Floats, NDArray[np.intp]]:
     # Times of the integrator, an even number of equal intervals from each record to the next, finer at early times
     # where the dynamics is fast; and the places of the records.
     parts, place = [np.zeros(1)], [0]
-    for start, end in zip(time[:-1], time[1:], strict=True):
+    for start, end in pairwise(time):
         share = np.sqrt(end / time[-1]) - np.sqrt(start / time[-1])
         count = 2 * max(4, int(np.ceil(steps * share)))
         parts.append(start + (end - start) * np.arange(1, count + 1) / count)

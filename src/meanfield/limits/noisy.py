@@ -44,6 +44,8 @@ _NEWTON_TOLERANCE = 1e-13
 # The stationary density at the end of the line, relative to its maximum, and the nodes of its quadrature.
 _TAIL = np.exp(-36.0)
 _STATIONARY_NODES = 1200
+_STATIONARY_ITERATIONS = 200
+_STATIONARY_TOLERANCE = 1e-13
 
 
 class NoisySolution(NamedTuple):
@@ -240,6 +242,17 @@ def solve_noisy(
     )  # fmt: skip
 
 
+def _dual(
+    error: Floats, base: Floats, features: Floats, target: Floats, weights: Floats, beta: float
+) -> tuple[float, Floats]:
+    # The convex function of `stationary_law`, and the masses of the law that belongs to the errors.
+    exponent = base + beta * error @ features
+    top = exponent.max()
+    mass = weights * np.exp(exponent - top)
+    total = mass.sum()
+    return float(error @ error / 2 - target @ error + (top + np.log(total)) / beta), mass / total
+
+
 def stationary_law(potentials: RadialPotentials, *, inverse_temperature: float, regularisation: float) -> StationaryLaw:
     r"""Solve the fixed-point equation of the stationary law.
 
@@ -265,30 +278,23 @@ def stationary_law(potentials: RadialPotentials, *, inverse_temperature: float, 
         features, target, rest = _compress(potentials, potentials.features(r))
         base = (dimension - 1) * np.log(r) - beta * regularisation / 2 * r**2
         error = target.copy()
-
-        def dual(e: Floats) -> tuple[float, Floats]:
-            exponent = base + beta * e @ features
-            top = exponent.max()
-            mass = w * np.exp(exponent - top)
-            total = mass.sum()
-            return e @ e / 2 - target @ e + (top + np.log(total)) / beta, mass / total
-
-        value, mass = dual(error)
-        for _ in range(200):
+        value, mass = _dual(error, base, features, target, w, beta)
+        for _ in range(_STATIONARY_ITERATIONS):
             mean = features @ mass
             gradient = error - target + mean
-            if np.abs(gradient).max() < 1e-13:
+            if np.abs(gradient).max() < _STATIONARY_TOLERANCE:
                 break
             centred = features - mean[:, None]
             hessian = np.eye(error.size) + beta * (centred * mass) @ centred.T
             change = np.linalg.solve(hessian, gradient)
             length = 1.0
             while True:
-                found, found_mass = dual(error - length * change)
-                if found <= value - 1e-4 * length * gradient @ change + 1e-14 * abs(value) or length < 1e-8:
+                found = _dual(error - length * change, base, features, target, w, beta)
+                if found[0] <= value - 1e-4 * length * gradient @ change + 1e-14 * abs(value) or length < 1e-8:
                     break
                 length /= 2
-            error, value, mass = error - length * change, found, found_mass
+            error = error - length * change
+            value, mass = found
         density = mass / w
         if density[-1] <= _TAIL * density.max():
             break
