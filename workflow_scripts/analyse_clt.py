@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def scaled(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
-    """Return deviations of averages and of the averaged risk, times root N, shape (function, cell, replicate, record)."""
+    """Return deviations of averages and averaged risk, times root N, shape (function, cell, replicate, record)."""
     names = list(map(str, runs["function"].values))
     means = runs["mean"].values - limit["mean"].sel(function=names).values[:, None, None, :]
     risk = runs["averaged_risk"].values - limit["risk"].values

@@ -118,7 +118,7 @@ def pair_law_distance(shares: Floats, neurons: int, weights: Floats) -> Floats:
 
 
 def log_slopes(x: Floats, values: Floats) -> Floats:
-    """Return least-squares slopes of log value against log x, over the first axis; nan where a value is not positive."""
+    """Return least-squares slopes of log value against log x, over the first axis; nan where one is not positive."""
     x = np.log(np.asarray(x, dtype=float))
     centred = x - x.mean()
     with np.errstate(divide="ignore", invalid="ignore"):
