@@ -45,7 +45,7 @@ KERNEL_GROUPS = {
     **dict.fromkeys(("simulate_spin3", "solve_spin3", "analyse_spin3"), "spin3"),
     **dict.fromkeys(("simulate_digits", "analyse_digits"), "digits"),
     **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), "plane"),
-    **dict.fromkeys(("simulate_ensemble", "solve_fluctuations", "simulate_noisy", "analyse_noisy"), "networks"),
+    **dict.fromkeys(("simulate_ensemble", "solve_fluctuations", "simulate_noisy"), "networks"),
 }
 # The part of its experiment that holds a simulation, and the wildcard with its name, by what runs it.
 SIMULATED = {

@@ -29,12 +29,12 @@ def scaled(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
 def variances(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return variances over replicates, shape (resample, function, cell, record)."""
     count = values.shape[2]
-    first = np.einsum("bm,fcmk->bfck", weights, values)
-    return (np.einsum("bm,fcmk->bfck", weights, values**2) - first**2) * count / (count - 1)
+    first = np.einsum("bm,fcmk->bfck", weights, values, optimize=True)
+    return (np.einsum("bm,fcmk->bfck", weights, values**2, optimize=True) - first**2) * count / (count - 1)
 
 
 def analyse(
-    ensembles: dict[str, xr.Dataset],
+    runs_of: dict[str, xr.Dataset],
     limit: xr.Dataset,
     *,
     time: float,
@@ -45,7 +45,7 @@ def analyse(
 ) -> xr.Dataset:
     """Return variances against the predicted ones, tests of normality and quantiles of the fluctuations."""
     v = io.variable
-    first = next(iter(ensembles.values()))
+    first = next(iter(runs_of.values()))
     names = [*map(str, first["function"].values), "risk"]
     at = int(np.flatnonzero(first["time"].values == time)[0])
     parts = {name: [] for name in ("variance", "low", "high", "mean", "mean_low", "mean_high", "predicted", "initial")}
@@ -56,7 +56,7 @@ def analyse(
     found: dict[str, tuple] = {}
     probability = (np.arange(quantiles) + 0.5) / quantiles
     part = limit.sel(function=names)
-    for owner, runs in ensembles.items():
+    for owner, runs in runs_of.items():
         values = scaled(runs, limit)
         count = values.shape[2]
         drawn, uniform = bootstrap_weights(count, resamples), np.full((1, count), 1 / count)
@@ -125,12 +125,12 @@ def analyse(
                 ("anderson_p", "its p-value"),
                 ("skewness", "skewness of the fluctuations"), ("kurtosis", "excess kurtosis of the fluctuations"),
             )},
-            "quantile": v("function cell quantile", joined["quantile"], "quantiles over the predicted deviation"),
+            "scaled_quantile": v("function cell quantile", joined["quantile"], "quantiles over the predicted deviation"),
             "ratio_at_time": v("function cell", relative.mean[..., here], "variance over the predicted one"),
             "ratio_at_time_low": v("function cell", relative.low[..., here], "lower end of its interval"),
             "ratio_at_time_high": v("function cell", relative.high[..., here], "upper end of its interval"),
-            "covered": v("", inside[:, last][..., 1 if inside.shape[2] > 1 else 0:].mean(),
-                         "share of predicted variances inside their intervals, largest N, after the first time"),
+            "covered": v("", inside[:, last].mean(),
+                         "share of predicted variances inside their intervals, largest N, after the start"),
             "largest_ratio_error": v("", np.abs(relative.mean[:, last] - 1).max(),
                                      "largest relative error of the predicted variances, largest N"),
             "rejected_shapiro": v(

@@ -30,11 +30,11 @@ def errors(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
 
 def _squares_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     # Root mean squares over replicates, shape (resample, function, cell), of (function, cell, replicate).
-    return np.sqrt(np.einsum("bm,fcm->bfc", weights, values**2))
+    return np.sqrt(np.einsum("bm,fcm->bfc", weights, values**2, optimize=True))
 
 
 def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return np.einsum("bm,fcm->bfc", weights, values)
+    return np.einsum("bm,fcm->bfc", weights, values, optimize=True)
 
 
 def _deviations(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def predicted(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
     last = limit.sel(function=names).isel(record=-1)
     neurons, step = runs["neurons"].values, runs["step_size"].values
     square = last["initial_variance"].values[:, None] / neurons + last["data_variance"].values[:, None] * step
-    averaged = square[-1:]
+    averaged = square[-1:].copy()
     square[-1] += (float(last["width_bias"]) / neurons) ** 2
     return np.sqrt(np.concatenate([square, averaged]))
 
@@ -85,7 +85,7 @@ def law_distances(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
     """Return W2 between the norms of each run and the limit law, shape (law time, cell, replicate)."""
     found = []
     for k, time in enumerate(runs["law_time"].values):
-        law = weighted(limit["radius"].sel(record=limit["time"].values == time).values[0], limit["mass"].values)
+        law = weighted(limit["radius"].values[limit["time"].values == time][0], limit["mass"].values)
         found.append(
             [
                 [wasserstein(empirical(norms), law, 2) for norms in runs[f"norm_{n}"].values[:, k]]
@@ -96,14 +96,14 @@ def law_distances(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
 
 
 def analyse(
-    widths: xr.Dataset, steps: xr.Dataset, limit: xr.Dataset, *, level: float, resamples: int, **_: str
+    by_width: xr.Dataset, by_step: xr.Dataset, limit: xr.Dataset, *, level: float, resamples: int, **_: str
 ) -> xr.Dataset:
     """Return errors by width and by step size beside what the theorem and the linearised equation say."""
     v = io.variable
-    names = [*map(str, widths["function"].values), *RISKS]
+    names = [*map(str, by_width["function"].values), *RISKS]
     labels = [*(str(limit["label"].sel(function=name).values) for name in names[:-2]), "risk", "risk, averaged"]
     found: dict[str, tuple] = {}
-    for axis, runs, x in (("width", widths, widths["neurons"]), ("step", steps, steps["step_size"])):
+    for axis, runs, x in (("width", by_width, by_width["neurons"]), ("step", by_step, by_step["step_size"])):
         drawn = bootstrap_weights(runs.sizes["replicate"], resamples)
         found |= axis_variables(axis, x.values, errors(runs, limit), drawn, level, names)
         guess = predicted(runs, limit)
@@ -113,11 +113,11 @@ def analyse(
         found[f"{axis}_predicted_slope"] = v(
             "function", log_slopes(x.values, guess.T), f"power of the {axis} in the predicted error at the last time"
         )
-    drawn = bootstrap_weights(widths.sizes["replicate"], resamples)
-    distance = law_distances(widths, limit)
+    drawn = bootstrap_weights(by_width.sizes["replicate"], resamples)
+    distance = law_distances(by_width, limit)
     samples = _means(distance, drawn)
     estimate = distance.mean(axis=2)
-    neurons = widths["neurons"].values
+    neurons = by_width["neurons"].values
     found |= with_ends(
         "wasserstein",
         "law_time width",
@@ -134,18 +134,18 @@ def analyse(
             **found,
             "width_bias": v("", bias[0], "N times the bias of the risk at time 0"),
             "width_bias_final": v("", bias[-1], "N times the bias of the risk at the last time"),
-            "width_step_size": v("", widths["step_size"].values[0], "step size of the runs of all widths"),
-            "step_neurons": v("", steps["neurons"].values[0], "neurons of the runs of all step sizes"),
-            "width_replicates": v("", widths.sizes["replicate"], "replicates of each width"),
-            "step_replicates": v("", steps.sizes["replicate"], "replicates of each step size"),
+            "width_step_size": v("", by_width["step_size"].values[0], "step size of the runs of all widths"),
+            "step_neurons": v("", by_step["neurons"].values[0], "neurons of the runs of all step sizes"),
+            "width_replicates": v("", by_width.sizes["replicate"], "replicates of each width"),
+            "step_replicates": v("", by_step.sizes["replicate"], "replicates of each step size"),
             "linearisation_error": limit["linearisation_error"],
         },
         coords={
             "function": v("function", np.array(names, dtype=str), "test function, or risk"),
             "label": v("function", np.array(labels, dtype=str), "its formula"),
             "width": v("width", neurons, "number of neurons"),
-            "step": v("step", steps["step_size"].values, "step size"),
-            "law_time": widths["law_time"],
+            "step": v("step", by_step["step_size"].values, "step size"),
+            "law_time": by_width["law_time"],
         },
     )  # fmt: skip
 

@@ -48,8 +48,7 @@ def analysed(config, ensembles, prediction):
         ),
         "chaos": load("analyse_chaos").analyse(ensembles["balanced"], prediction, **settings("chaos")),
         "clt": load("analyse_clt").analyse(
-            {"balanced": ensembles["balanced"]}, prediction,
-            **{key: value for key, value in settings("clt").items() if key != "ensembles"},
+            {"balanced": ensembles["balanced"]}, prediction, **settings("clt")
         ),
     }  # fmt: skip
 

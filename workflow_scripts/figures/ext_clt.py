@@ -80,7 +80,7 @@ def draw(data: xr.Dataset) -> Figure:
     normal = data["normal_quantile"].values
     for k, cell in enumerate(shown):
         quantiles.plot(
-            normal, data["quantile"][0, cell], color=plotting.SEQUENCE[k % 6], marker=plotting.MARKERS[k % 6],
+            normal, data["scaled_quantile"][0, cell], color=plotting.SEQUENCE[k % 6], marker=plotting.MARKERS[k % 6],
             markersize=2,
             linewidth=0.6, label=f"$N = {neurons[cell]}$",
         )  # fmt: skip

@@ -42,8 +42,9 @@ from meanfield.problems.isotropic import RadialLaw
 
 Floats = NDArray[np.float64]
 
-# Relative size of the features that the compressed basis leaves out, and nodes of its tables.
-_RANK_TOLERANCE = 1e-13
+# Relative size of the features that the compressed basis leaves out (their products make the potentials), and nodes of
+# its tables.
+_RANK_TOLERANCE = 1e-8
 _TABLE_NODES = 4001
 # An atom with less than this of the initial scale has reached zero, where the flow is not smooth.
 _ARRIVED = 1e-9
@@ -189,27 +190,25 @@ def predict(
         first = grid[np.flatnonzero(limit.radius.min(axis=1) < _ARRIVED * law.scale)[0]]
         msg = f"neurons reach zero at t = {first:.3g}, where the linearised equation ends"
         raise AbsorptionError(msg)
-    features = Features(potentials, 1.01 * float(limit.radius.max()))
-    flow = _Flow(features, limit)
-    shape = (len(functions), len(time))
-    mean, spread, initial, data, derivative = (np.full(shape, np.nan) for _ in range(5))
+    flow = _Flow(Features(potentials, 1.01 * float(limit.radius.max())), limit)
+    mean, spread = np.full((2, len(functions), len(time)), np.nan)
     for n, index in enumerate(place):
-        slopes = np.array([_slope(name, flow, index) for name in functions]).T
-        values = np.array([_value(name, flow, index) for name in functions]).T
         for k, name in enumerate(functions):
-            mean[k, n] = limit.risk[index] if name == RISK else limit.mass @ values[:, k]
-            if name != RISK:
-                spread[k, n] = limit.mass @ values[:, k] ** 2 - mean[k, n] ** 2
-        h, p, noise = flow.adjoint(index, values, slopes)
-        centred = h - limit.mass @ h
-        initial[:, n] = limit.mass @ centred**2
-        data[:, n] = noise
-        derivative[:, n] = (limit.mass * limit.radius[0]) @ p
+            if name == RISK:
+                mean[k, n] = limit.risk[index]
+                continue
+            value = TEST_FUNCTIONS[name].value(limit.radius[index])
+            mean[k, n] = limit.mass @ value
+            spread[k, n] = limit.mass @ (value - mean[k, n]) ** 2
+    h, p, data = flow.adjoint(place, functions)
+    centred = h - np.tensordot(limit.mass, h, 1)
+    initial = np.tensordot(limit.mass, centred**2, 1)
+    derivative = np.tensordot(limit.mass * limit.radius[0], p, 1)
     kept = CharacteristicSolution(
         time, limit.radius[place], limit.mass, limit.risk[place], limit.evaluations, limit.quadrature_error,
         limit.table_error,
     )  # fmt: skip
-    return Prediction(time, mean, spread, initial, data, derivative, kept, float(potentials.error), features.error)
+    return Prediction(time, mean, spread, initial, data, derivative, kept, float(potentials.error), flow.error)
 
 
 def influence(
@@ -223,10 +222,7 @@ def influence(
     grid, place = _grid(np.array([0.0, time]), steps)
     limit = solve_characteristics(potentials, law, grid, atoms=atoms, schedule=Schedule(), relative_tolerance=1e-10)
     flow = _Flow(Features(potentials, 1.01 * float(limit.radius.max())), limit)
-    end = place[-1]
-    values = np.array([_value(name, flow, end) for name in functions]).T
-    slopes = np.array([_slope(name, flow, end) for name in functions]).T
-    h, _, _ = flow.adjoint(end, values, slopes)
+    h = flow.adjoint(place, functions)[0][:, :, -1]
     return limit.radius[0], limit.mass, h - limit.mass @ h
 
 
@@ -264,66 +260,81 @@ def _grid(time: Floats, steps: int) -> tuple[Floats, NDArray[np.intp]]:
     return np.concatenate(parts), np.array(place)
 
 
-def _value(name: str, flow: "_Flow", index: int) -> Floats:
-    return flow.first_variation(index) if name == RISK else TEST_FUNCTIONS[name].value(flow.limit.radius[index])
-
-
-def _slope(name: str, flow: "_Flow", index: int) -> Floats:
-    return flow.variation_slope(index) if name == RISK else TEST_FUNCTIONS[name].slope(flow.limit.radius[index])
-
-
 class _Flow:
-    # The coefficients of the linearised equation at every time of the grid.
+    # The linearised equation along the limit.
 
     def __init__(self, features: Features, limit: CharacteristicSolution):
-        self.features, self.limit = features, limit
-        self.value = [features.value(r) for r in limit.radius]
-        self.slope = [features.slope(r) for r in limit.radius]
-        target = features.basis.T @ features.residual
-        # The error of each feature's mean, and the derivative of the drift.
-        self.error = [target - value @ limit.mass for value in self.value]
-        self.bend = [2 * e @ features.bend(r) for e, r in zip(self.error, limit.radius, strict=True)]
+        self.features, self.limit, self.error = features, limit, features.error
+        self.target = features.basis.T @ features.residual
 
-    def first_variation(self, index: int) -> Floats:
-        # Twice psi at the atoms.
-        return -2 * self.error[index] @ self.value[index]
+    def at(self, index: int) -> "_Coefficients":
+        return _Coefficients(self.features, self.limit.radius[index], self.limit.mass, self.target)
 
-    def variation_slope(self, index: int) -> Floats:
-        return -2 * self.error[index] @ self.slope[index]
-
-    def rates(self, index: int, p: Floats) -> tuple[Floats, Floats]:
-        # Derivatives in time of the slopes p and of the values h, shape (atom, function).
-        sums = self.sums(index, p)
-        return -self.bend[index][:, None] * p + 2 * self.slope[index].T @ sums, 2 * self.value[index].T @ sums
-
-    def sums(self, index: int, p: Floats) -> Floats:
-        return (self.slope[index] * self.limit.mass) @ p
-
-    def noise(self, index: int, p: Floats) -> Floats:
-        # Variance over samples of what one step of unit size moves the average by, shape (function,).
-        f = self.features
-        # Errors and moves of each node, both times the root of its probability.
-        error = f.residual - f.basis @ (f.basis.T @ f.residual - self.error[index])
-        part = 2 * error[:, None] * (f.basis @ self.sums(index, p))
-        return ((part / f.roots[:, None]) ** 2).sum(axis=0) - part.sum(axis=0) ** 2
-
-    def adjoint(self, end: int, h: Floats, p: Floats) -> tuple[Floats, Floats, Floats]:
-        # Values and slopes at time 0 from those at a time of the grid, and the integral of the noise between.
-        time = self.limit.time
-        noise = np.zeros(p.shape[1])
-        at_end = self.noise(end, p) if end else noise
-        for n in range(end, 0, -2):
+    def adjoint(self, place: NDArray[np.intp], functions: list[str]) -> tuple[Floats, Floats, Floats]:
+        # Values and slopes at time 0, shape (atom, function, record), of the functions at each record, and the integrals
+        # of the noise, shape (function, record): one way back, on which the functions of every record join.
+        count, atoms = len(functions), self.limit.mass.size
+        h, p, noise = np.empty((atoms, 0)), np.empty((atoms, 0)), np.empty(0)
+        time, ahead = self.limit.time, self.at(int(place[-1]))
+        for n in range(int(place[-1]), -1, -2):
+            if n in place:
+                values, slopes = ahead.ends(functions)
+                h, p = np.hstack([values, h]), np.hstack([slopes, p])
+                noise = np.concatenate([np.zeros(count), noise])
+            if n == 0:
+                break
+            between, behind = self.at(n - 1), self.at(n - 2)
             step = time[n] - time[n - 2]
-            p1, h1 = self.rates(n, p)
-            p2, h2 = self.rates(n - 1, p - step / 2 * p1)
-            p3, h3 = self.rates(n - 1, p - step / 2 * p2)
-            p4, h4 = self.rates(n - 2, p - step * p3)
-            # Hermite's cubic gives the slopes in the middle, for Simpson's rule.
+            p1, h1 = ahead.rates(p)
+            p2, h2 = between.rates(p - step / 2 * p1)
+            p3, h3 = between.rates(p - step / 2 * p2)
+            p4, h4 = behind.rates(p - step * p3)
             start = p - step / 6 * (p1 + 2 * p2 + 2 * p3 + p4)
             h = h - step / 6 * (h1 + 2 * h2 + 2 * h3 + h4)
-            first, _ = self.rates(n - 2, start)
-            middle = (start + p) / 2 + step / 8 * (first - p1)
-            at_start = self.noise(n - 2, start)
-            noise = noise + step / 6 * (at_start + 4 * self.noise(n - 1, middle) + at_end)
-            p, at_end = start, at_start
-        return h, p, noise
+            # Hermite's cubic gives the slopes in the middle, for Simpson's rule.
+            middle = (start + p) / 2 + step / 8 * (behind.rates(start)[0] - p1)
+            noise = noise + step / 6 * (ahead.noise(p) + 4 * between.noise(middle) + behind.noise(start))
+            p, ahead = start, behind
+        shape = (atoms, len(place), count)
+        return (
+            h.reshape(shape).transpose(0, 2, 1), p.reshape(shape).transpose(0, 2, 1), noise.reshape(len(place), count).T
+        )  # fmt: skip
+
+
+class _Coefficients:
+    # Of the linearised equation at one time.
+
+    def __init__(self, features: Features, radius: Floats, mass: Floats, target: Floats):
+        self.features, self.radius, self.mass, self.target = features, radius, mass, target
+        self.value, self.slope = features.value(radius), features.slope(radius)
+        # The error of each feature's mean, and the derivative of the drift.
+        self.error = target - self.value @ mass
+        self.bend = 2 * self.error @ features.bend(radius)
+
+    def ends(self, functions: list[str]) -> tuple[Floats, Floats]:
+        # Values and slopes of functions at the atoms, shape (atom, function); of the risk those of twice psi.
+        values, slopes = [], []
+        for name in functions:
+            if name == RISK:
+                values.append(-2 * self.error @ self.value)
+                slopes.append(-2 * self.error @ self.slope)
+            else:
+                values.append(TEST_FUNCTIONS[name].value(self.radius))
+                slopes.append(TEST_FUNCTIONS[name].slope(self.radius))
+        return np.array(values).T, np.array(slopes).T
+
+    def sums(self, p: Floats) -> Floats:
+        return (self.slope * self.mass) @ p
+
+    def rates(self, p: Floats) -> tuple[Floats, Floats]:
+        # Derivatives in time of the slopes p and of the values, shape (atom, column).
+        sums = self.sums(p)
+        return -self.bend[:, None] * p + 2 * self.slope.T @ sums, 2 * self.value.T @ sums
+
+    def noise(self, p: Floats) -> Floats:
+        # Variance over samples of what one step of unit size moves an average by, shape (column,).
+        f = self.features
+        # Errors of the nodes, times the root of their probability; then moves, times the probability.
+        error = f.residual - f.basis @ (self.target - self.error)
+        part = 2 * error[:, None] * (f.basis @ self.sums(p))
+        return ((part / f.roots[:, None]) ** 2).sum(axis=0) - part.sum(axis=0) ** 2

@@ -39,7 +39,8 @@ Floats = NDArray[np.float64]
 
 # Relative size of the features that the compressed basis leaves out: their products make the potential.
 _RANK_TOLERANCE = 1e-7
-_NEWTON_STEPS = 100
+_NEWTON_STEPS = 40
+_NEWTON_RENEWAL = 8
 _NEWTON_TOLERANCE = 1e-13
 # The stationary density at the end of the line, relative to its maximum, and the nodes of its quadrature.
 _TAIL = np.exp(-36.0)
@@ -126,17 +127,17 @@ class _Cells:
         entropy = mass[full] @ (np.log(mass[full] / self.width) + np.log(self.width) - self.log_measure[full])
         return float(self.risk(mass) / 2 + self.confinement @ mass + entropy / self.beta)
 
-    def step(self, mass: Floats, h: float) -> Floats:
-        # The masses after an implicit step. Newton's iteration from the last masses, with the derivative at them: the
-        # potential moves little in a step.
-        new, columns = mass, None
-        for _ in range(_NEWTON_STEPS):
+    def step(self, mass: Floats, h: float) -> Floats | None:
+        # The masses after an implicit step, None if it is too long to be solved. Newton's iteration from the last masses,
+        # with the derivative renewed now and then only: the potential moves little in a step.
+        new = mass
+        for n in range(_NEWTON_STEPS):
             x = self.beta * np.diff(self.potential(new))
             forward, forward_slope = _bernoulli(x)
             backward, backward_slope = _bernoulli(-x)
             flux = self.rate * (forward * new[:-1] - backward * new[1:])
             residual = new - mass + h * np.diff(flux, prepend=0.0, append=0.0)
-            if columns is None:
+            if n % _NEWTON_RENEWAL == 0:
                 band = self._operator(forward, backward, h)
                 # How fluxes follow the potential, and it the masses.
                 sway = self.rate * self.beta * (forward_slope * new[:-1] + backward_slope * new[1:])
@@ -155,8 +156,7 @@ class _Cells:
                 return solve_banded((1, 1), self._operator(_bernoulli(x)[0], _bernoulli(-x)[0], h), mass)
             if not np.isfinite(new).all():
                 break
-        msg = f"an implicit step of {h:.3g} did not converge"
-        raise FloatingPointError(msg)
+        return None
 
     def potential(self, mass: Floats) -> Floats:
         # W of the fluxes.
@@ -209,26 +209,33 @@ def solve_noisy(
     cells : int
         Cells of equal width.
     relative_step, largest_step : float
-        A step is at most this share of the time so far, or of a thousandth of the largest step early on, and at most
-        this long [1]. The scheme is of order one in the step and two in the width of the cells.
+        A step is at most this share of the time so far (of a tenth of the first record, before that), and at most this
+        long [1]. The scheme is of order one in the step and two in the width of the cells.
 
     Raises
     ------
     FloatingPointError
-        If a step does not converge.
+        If no step can be solved.
 
     """
     grid = _Cells(potentials, reach, cells, inverse_temperature, regularisation)
     mass = np.diff(law.distribution(grid.edge, potentials.problem.dimension))
     mass /= mass.sum()
     now, steps, energy, rise, least, error = float(time[0]), 0, grid.free_energy(mass), -np.inf, mass.min(), 0.0
-    records = []
+    records, first = [], float(time[1]) if len(time) > 1 else 0.0
     for end in time:
         while now < end:
-            h = min(largest_step, max(relative_step * now, 1e-3 * largest_step))
+            h = min(largest_step, relative_step * max(now, first / 10))
             count = np.ceil((end - now) / h * (1 - 1e-9))
             h = (end - now) / count
-            mass = grid.step(mass, h)
+            found = grid.step(mass, h)
+            while found is None:
+                h, count = h / 2, np.inf
+                if h < 1e-9 * largest_step:
+                    msg = f"no implicit step could be solved at t = {now:.6g}"
+                    raise FloatingPointError(msg)
+                found = grid.step(mass, h)
+            mass = found
             now = float(end) if count == 1 else now + h
             steps += 1
             after = grid.free_energy(mass)
