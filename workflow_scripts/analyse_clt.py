@@ -125,7 +125,7 @@ def analyse(
                 ("anderson_p", "its p-value"),
                 ("skewness", "skewness of the fluctuations"), ("kurtosis", "excess kurtosis of the fluctuations"),
             )},
-            "scaled_quantile": v("function cell quantile", joined["quantile"], "quantiles over the predicted deviation"),
+            "scaled_quantile": v("function cell quantile", joined["quantile"], "quantiles over predicted deviation"),
             "ratio_at_time": v("function cell", relative.mean[..., here], "variance over the predicted one"),
             "ratio_at_time_low": v("function cell", relative.low[..., here], "lower end of its interval"),
             "ratio_at_time_high": v("function cell", relative.high[..., here], "upper end of its interval"),

@@ -30,11 +30,13 @@ def potentials():
     return radial_potentials(IsotropicGaussians(5, 0.8, make_activation(RAMP)))
 
 
-def solve(potentials, law, time, cells=120, step=0.02, beta=50.0, regularisation=0.05, reach=None) -> NoisySolution:
+def solve(
+    potentials, law, time, cells=120, step=0.02, beta=50.0, regularisation=0.05, reach=None, largest=0.1
+) -> NoisySolution:
     rest = stationary_law(potentials, inverse_temperature=beta, regularisation=regularisation)
     return solve_noisy(
         potentials, law, np.asarray(time), inverse_temperature=beta, regularisation=regularisation,
-        reach=reach or reach_of(potentials, [law], [rest]), cells=cells, relative_step=step, largest_step=5 * step,
+        reach=reach or reach_of(potentials, [law], [rest]), cells=cells, relative_step=step, largest_step=largest,
     )  # fmt: skip
 
 
@@ -47,7 +49,7 @@ def test_without_a_potential_the_law_is_that_of_ornstein_and_uhlenbeck(dimension
     for refined in (1, 2):
         found = solve(
             flat, RadialLaw("gaussian", scale), times, cells=60 * refined, step=0.02 / refined**2, beta=beta,
-            regularisation=lam, reach=5.0,
+            regularisation=lam, reach=5.0, largest=0.02 / refined**2,
         )  # fmt: skip
         decay = np.exp(-4 * lam * times)
         variance = scale**2 / dimension * decay + (1 - decay) / (beta * lam)
@@ -71,12 +73,19 @@ def test_the_law_at_rest_is_the_boltzmann_law_without_a_potential():
 def test_the_free_energy_falls_to_that_of_the_boltzmann_law(potentials, beta):
     rest = stationary_law(potentials, inverse_temperature=beta, regularisation=0.05)
     assert rest.residual < 1e-11
-    found = solve(potentials, RadialLaw("gaussian", 2.0), [0.0, 1.0, 300.0], beta=beta, step=0.05)
+    found = solve(potentials, RadialLaw("gaussian", 2.0), [0.0, 1.0, 300.0], beta=beta, step=0.05, largest=2.0)
     assert found.largest_rise <= 1e-12
     assert found.smallest_mass >= 0
     assert found.mass_error < 1e-11
     finer = solve(
-        potentials, RadialLaw("gaussian", 0.3), [0.0, 300.0], beta=beta, step=0.05, cells=240, reach=found.edge[-1]
+        potentials,
+        RadialLaw("gaussian", 0.3),
+        [0.0, 300.0],
+        beta=beta,
+        step=0.05,
+        cells=240,
+        reach=found.edge[-1],
+        largest=2.0,
     )
     gaps = [abs(one.free_energy[-1] - rest.free_energy) for one in (found, finer)]
     assert gaps[1] < 0.35 * gaps[0] < 2e-3  # order two

@@ -271,7 +271,7 @@ class _Flow:
         return _Coefficients(self.features, self.limit.radius[index], self.limit.mass, self.target)
 
     def adjoint(self, place: NDArray[np.intp], functions: list[str]) -> tuple[Floats, Floats, Floats]:
-        # Values and slopes at time 0, shape (atom, function, record), of the functions at each record, and the integrals
+        # Values and slopes at time 0, shape (atom, function, record), of the functions at each record, and integrals
         # of the noise, shape (function, record): one way back, on which the functions of every record join.
         count, atoms = len(functions), self.limit.mass.size
         h, p, noise = np.empty((atoms, 0)), np.empty((atoms, 0)), np.empty(0)

@@ -128,8 +128,8 @@ class _Cells:
         return float(self.risk(mass) / 2 + self.confinement @ mass + entropy / self.beta)
 
     def step(self, mass: Floats, h: float) -> Floats | None:
-        # The masses after an implicit step, None if it is too long to be solved. Newton's iteration from the last masses,
-        # with the derivative renewed now and then only: the potential moves little in a step.
+        # The masses after an implicit step, None if it is too long to be solved. Newton's iteration from the last
+        # masses, with the derivative renewed now and then only: the potential moves little in a step.
         new = mass
         for n in range(_NEWTON_STEPS):
             x = self.beta * np.diff(self.potential(new))
