@@ -9,7 +9,17 @@ from meanfield import config as configuration
 from meanfield import caches, ledger, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import digits, multiscale, networks, plane, sampling, spin3, statics
+from meanfield.families import (
+    digits,
+    fluctuations,
+    multiscale,
+    networks,
+    noisy,
+    plane,
+    sampling,
+    spin3,
+    statics,
+)
 from meanfield.families.common import chunks
 from meanfield.families.common import simulation_chunks as chunks_of
 from meanfield.images import sources
@@ -46,6 +56,7 @@ KERNEL_GROUPS = {
     **dict.fromkeys(("simulate_digits", "analyse_digits"), "digits"),
     **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), "plane"),
     **dict.fromkeys(("find_ends", "find_stationary_laws", "compare_movements"), "networks"),
+    **dict.fromkeys(("simulate_ensemble", "solve_fluctuations", "simulate_noisy"), "networks"),
 }
 # The part of its experiment that holds a simulation, and the wildcard with its name, by what runs it.
 SIMULATED = {
@@ -53,6 +64,11 @@ SIMULATED = {
     "simulate_digits": ("simulate", "simulation"),
     "simulate_sweep": ("sweeps", "sweep"),
     "simulate_widths": ("widths", "study"),
+}
+# The precisions of jobs that say it elsewhere.
+PRECISIONS = {
+    "simulate_ensemble": lambda block: [block["precision"]],
+    "simulate_noisy": lambda block: [block["simulate"]["precision"]],
 }
 SOLVER_MODULES = tuple(registry.module_name(registry.SOLVERS, name) for name in registry.SOLVERS)
 
@@ -78,6 +94,8 @@ DIGITS = experiments_of(digits)
 PLANES = experiments_of(plane)
 SAMPLINGS = experiments_of(sampling)
 MULTISCALES = experiments_of(multiscale)
+FLUCTUATIONS = experiments_of(fluctuations)
+NOISY = experiments_of(noisy)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 SPIN3 = experiments_of(spin3)
@@ -105,6 +123,8 @@ def precisions(jobs):
     found = set()
     for job in jobs:
         part, wildcard = SIMULATED.get(job.rule.name, (None, None))
+        block = config["experiments"].get(job.wildcards.get("experiment"), {})
+        found.update(PRECISIONS[job.rule.name](block) if job.rule.name in PRECISIONS else [])
         if part:
             entries = config["experiments"][job.wildcards.experiment][part]
             found.add(entries[job.wildcards[wildcard]].get("precision", "float64"))
@@ -328,6 +348,25 @@ def plane_code(script, part=None):
         return code(script, plane.job_modules(config, wildcards.experiment, names))
 
     return digest
+
+
+def ensemble_parameters(wildcards):
+    """Return what decides the numbers of one ensemble."""
+    return fluctuations.ensemble_parameters(config, wildcards.experiment, wildcards.ensemble)
+
+
+def analysed_ensembles(dataset):
+    """Return the input function of the ensembles that one analysis reads."""
+    return lambda wildcards: collect(
+        "<results>/simulations/{experiment}/ensembles/{ensemble}.nc",
+        experiment=wildcards.experiment,
+        ensemble=fluctuations.ensembles_of(config["experiments"][wildcards.experiment], dataset),
+    )
+
+
+def ensemble_analysis(dataset):
+    """Return the input function of how one analysis of ensembles is done."""
+    return lambda wildcards: fluctuations.analysis_parameters(config, wildcards.experiment, dataset)
 
 
 def figure_data(wildcards):
