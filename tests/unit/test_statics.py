@@ -76,13 +76,14 @@ def test_risks_to_their_printed_digits(dimension):
 def test_the_optimum_of_a_second_method(dimension, separation):
     # Rows sqrt(M_n/2) h_n(tau r) from Mehler's series in place of quadrature over the norm of x, the sum of the masses
     # by a heavy row: nothing is shared with the module but the scalar Hermite coefficients.
-    grid = np.concatenate([[0.0], np.geomspace(0.02, LARGEST, 400)])
+    grid = np.concatenate([[0.0], np.geomspace(0.02, LARGEST, 3000)])
+    tables = {tau: RAMP.hermite(tau * grid, 60) for tau in (1 + separation, 1 - separation)}
     rows, target, moment = [], [], 1.0
     for n in range(0, 62, 2):
         if n:
             moment *= (n - 1) / (dimension + n - 2)
         for y, tau in ((1, 1 + separation), (-1, 1 - separation)):
-            rows.append(np.sqrt(moment / 2) * RAMP.hermite(tau * grid, n)[n])
+            rows.append(np.sqrt(moment / 2) * tables[tau][n])
             target.append(y * np.sqrt(0.5) if n == 0 else 0.0)
     weight = 1e4
     mass, _ = optimize.nnls(np.vstack([rows, weight * np.ones_like(grid)]), np.append(target, weight))
@@ -132,7 +133,7 @@ def test_homogeneous_features_leave_the_law_undetermined_but_for_its_mean():
     law, sphere = statics.optimal_law(p, 100.0), statics.single_sphere(p, 100.0)
     assert law.norm @ law.mass == pytest.approx(mean)
     assert law.risk == pytest.approx(risk)
-    assert law.gap < 1e-12
+    assert law.gap < 1e-11
     assert sphere.norm == pytest.approx(mean)
     assert abs(sphere.margin) < 1e-12
     assert statics.at_infinity(p) is None

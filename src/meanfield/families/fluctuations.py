@@ -46,7 +46,7 @@ def _ensemble_problems(key: str, ensemble: dict, last: float) -> list[str]:
                 f"{key}: {neurons} neurons at the step size {step:.3g} found, more than {LARGEST_WORK:.0e} updates of "
                 "a neuron; fewer are needed"
             )
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _analysis_problems(key: str, experiment: dict) -> list[str]:

@@ -31,6 +31,9 @@ _ROUNDS = 60
 # Atoms closer than this, relative to their norm, may be one sphere whose position the grid could not tell.
 _SAME = 0.05
 _ALIKE = 1e-12
+_FLAT = 1e-14
+# Averages of smooth activations over this many nodes and norms at a time, to bound the memory.
+_AT_A_TIME = 4096
 # Margins of single spheres that rounding may leave.
 _ROUNDING = 1e-12
 
@@ -75,6 +78,15 @@ def _mean_at_infinity(activation: Activation) -> float | None:
     return activation.offset + activation.amplitude * (0.5 if activation.shape == "logistic" else 0.0)
 
 
+def features_and_slopes(potentials: RadialPotentials, r: Floats) -> tuple[Floats, Floats]:
+    """Return F_q(r) and F_q'(r), both shape (node, norm), for many norms, shape (norm,), in little memory."""
+    parts = np.array_split(r, -(-r.size * potentials.radii.size // _AT_A_TIME) or 1)
+    return (
+        np.concatenate([potentials.features(part) for part in parts], axis=1),
+        np.concatenate([potentials.feature_derivatives(part) for part in parts], axis=1),
+    )
+
+
 def slope_roots(slope: Callable[[Floats], Floats], grid: Floats, value: Floats) -> Floats:
     """Return where a function changes its sign between points of a grid, shape (root,), to rounding.
 
@@ -83,11 +95,14 @@ def slope_roots(slope: Callable[[Floats], Floats], grid: Floats, value: Floats) 
     slope : callable
         Maps points, shape (point,), to values, shape (point,).
     grid, value : array, shape (point,)
-        Increasing, and the values there.
+        Increasing, and the values there. What rounding may leave of a value, per unit of the logarithm of the point,
+        counts as zero: where features are flat everywhere there is no root.
 
     """
-    found = [grid[n] for n in np.flatnonzero(value == 0) if 0 < n < grid.size - 1 and value[n - 1] * value[n + 1] < 0]
-    for n in np.flatnonzero(value[:-1] * value[1:] < 0):
+    change = np.abs(value * grid)
+    sign = np.where(change <= _FLAT * max(1.0, float(change.max(initial=0.0))), 0.0, np.sign(value))
+    found = [grid[n] for n in np.flatnonzero(value == 0) if 0 < n < grid.size - 1 and sign[n - 1] * sign[n + 1] < 0]
+    for n in np.flatnonzero(sign[:-1] * sign[1:] < 0):
         found.append(
             optimize.brentq(
                 lambda r: float(slope(np.array([r]))[0]), grid[n], grid[n + 1], xtol=1e-14 * grid[n + 1], rtol=1e-14
@@ -115,7 +130,7 @@ def optimal_law(potentials: RadialPotentials, largest_norm: float, *, tolerance:
 
     """
     grid = norm_grid(largest_norm)
-    features, slopes = potentials.features(grid), potentials.feature_derivatives(grid)
+    features, slopes = features_and_slopes(potentials, grid)
     # The risk of a law is the square of the distance of a mean of these columns from the origin.
     roots, targets = np.sqrt(potentials.weights)[:, None], potentials.targets[:, None]
     columns = roots * (features - targets)
@@ -202,11 +217,11 @@ def single_sphere(potentials: RadialPotentials, largest_norm: float) -> Sphere:
     activation is bounded (else with the bound): it changes its sign where the sphere stops being optimal.
     """
     grid = norm_grid(largest_norm)
-    features, slopes = potentials.features(grid), potentials.feature_derivatives(grid)
+    features, slopes = features_and_slopes(potentials, grid)
     one = np.ones(1)
 
     def risk_slope(r: Floats) -> Floats:
-        f, g = (features, slopes) if r is grid else (potentials.features(r), potentials.feature_derivatives(r))
+        f, g = (features, slopes) if r is grid else features_and_slopes(potentials, r)
         return np.einsum("q,qr->r", potentials.weights, (f - potentials.targets[:, None]) * g)
 
     candidates = np.concatenate([grid[[0, -1]], slope_roots(risk_slope, grid, risk_slope(grid))])

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from meanfield.limits.continuation import Branch, follow
 from meanfield.limits.potentials import RadialPotentials, radial_potentials
-from meanfield.limits.statics import norm_grid, slope_roots
+from meanfield.limits.statics import features_and_slopes, norm_grid, slope_roots
 from meanfield.problems.activations import Activation
 from meanfield.problems.isotropic import IsotropicGaussians
 
@@ -100,7 +100,7 @@ def one_sphere(potentials: RadialPotentials, largest_norm: float) -> Floats:
     grid = norm_grid(largest_norm)[1:]
 
     def slope(r: Floats) -> Floats:
-        features, slopes = potentials.features(r), potentials.feature_derivatives(r)
+        features, slopes = features_and_slopes(potentials, r)
         return np.einsum("q,qr->r", potentials.weights, (features - potentials.targets[:, None]) * slopes)
 
     return slope_roots(slope, grid, slope(grid))
@@ -112,7 +112,7 @@ def mass_at_zero(potentials: RadialPotentials, norm: Floats) -> Floats:
     The law exists where it lies in [0, 1); nan where no mass at zero changes the force on the sphere.
     """
     zero = potentials.features(np.zeros(1))
-    features, slopes = potentials.features(norm), potentials.feature_derivatives(norm)
+    features, slopes = features_and_slopes(potentials, norm)
     with np.errstate(divide="ignore", invalid="ignore"):
         alone = np.einsum("q,qr->r", potentials.weights, (features - potentials.targets[:, None]) * slopes)
         found = alone / np.einsum("q,qr->r", potentials.weights, (features - zero) * slopes)
@@ -130,7 +130,7 @@ def _slope_with_zero(potentials: RadialPotentials, mass: float) -> Callable[[Flo
     zero = potentials.features(np.zeros(1))
 
     def slope(r: Floats) -> Floats:
-        features, slopes = potentials.features(r), potentials.feature_derivatives(r)
+        features, slopes = features_and_slopes(potentials, r)
         error = mass * zero + (1 - mass) * features - potentials.targets[:, None]
         return np.einsum("q,qr->r", potentials.weights, error * slopes)
 
@@ -204,8 +204,8 @@ def families_of_two(
 
     """
     logs = np.linspace(np.log(smallest_norm), np.log(largest_norm), points)
-    slopes = potentials.feature_derivatives(np.exp(logs))
-    force = (slopes * potentials.weights[:, None]).T @ potentials.features(np.exp(logs))  # on row k by column l
+    features, slopes = features_and_slopes(potentials, np.exp(logs))
+    force = (slopes * potentials.weights[:, None]).T @ features  # on row k by column l
     aim = slopes.T @ (potentials.weights * potentials.targets)
     own = np.diag(force)
     a1, b1 = force - aim[:, None], own[:, None] - force
