@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from conftest import load
+from matplotlib.legend import Legend
 
 from meanfield import io, provenance, registry
 from meanfield.digit_training import LEVELS, Digits, train
@@ -165,6 +166,7 @@ def test_figures_draw_any_number_of_runs(found, runs):
     assert len(seven.draw(data, widths, []).axes) < len(figure.axes)
     ten = load("figures/fig10_optimisers_digits").draw([small, other])
     titles = [registry.load(registry.METHODS, name).TITLE for name in ("sgd", "mf_homsgld")]
-    assert [text.get_text() for text in ten.legends[0].get_texts()] == [f"{title}, 1" for title in titles]
+    (legend,) = ten.findobj(Legend)
+    assert [text.get_text() for text in legend.get_texts()] == [f"{title}, 1" for title in titles]
     extra = load("figures/ext_digit_weights").draw(small)
     assert sum(len(axis.images) for axis in extra.axes) >= 4 + 3
