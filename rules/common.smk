@@ -9,7 +9,17 @@ from meanfield import config as configuration
 from meanfield import caches, ledger, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
-from meanfield.families import digits, multiscale, networks, plane, sampling, spin3, statics
+from meanfield.families import (
+    digits,
+    fluctuations,
+    multiscale,
+    networks,
+    noisy,
+    plane,
+    sampling,
+    spin3,
+    statics,
+)
 from meanfield.families.common import chunks
 from meanfield.families.common import simulation_chunks as chunks_of
 from meanfield.images import sources
@@ -46,6 +56,7 @@ KERNEL_GROUPS = {
     **dict.fromkeys(("simulate_digits", "analyse_digits"), "digits"),
     **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), "plane"),
     **dict.fromkeys(("find_ends", "find_stationary_laws", "compare_movements"), "networks"),
+    **dict.fromkeys(("simulate_ensemble", "solve_fluctuations", "simulate_noisy"), "networks"),
 }
 # Where an experiment says the precision of a job, by what runs it.
 PRECISIONS = {
@@ -54,6 +65,8 @@ PRECISIONS = {
     "simulate_sweep": lambda block, job: block["sweeps"][job.wildcards.sweep],
     "simulate_widths": lambda block, job: block["widths"][job.wildcards.study],
     "find_ends": lambda block, job: block["ends"]["sgd"],
+    "simulate_ensemble": lambda block, job: block,
+    "simulate_noisy": lambda block, job: block["simulate"],
 }
 SOLVER_MODULES = tuple(registry.module_name(registry.SOLVERS, name) for name in registry.SOLVERS)
 
@@ -79,6 +92,8 @@ DIGITS = experiments_of(digits)
 PLANES = experiments_of(plane)
 SAMPLINGS = experiments_of(sampling)
 MULTISCALES = experiments_of(multiscale)
+FLUCTUATIONS = experiments_of(fluctuations)
+NOISY = experiments_of(noisy)
 ISOTROPIC = [name for name in NETWORKS if config["experiments"][name]["problem"]["kind"] == "isotropic_gaussians"]
 ANISOTROPIC = [name for name in NETWORKS if name not in ISOTROPIC]
 SPIN3 = experiments_of(spin3)
@@ -322,6 +337,25 @@ def plane_code(script, part=None):
         return code(script, plane.job_modules(config, wildcards.experiment, names))
 
     return digest
+
+
+def ensemble_parameters(wildcards):
+    """Return what decides the numbers of one ensemble."""
+    return fluctuations.ensemble_parameters(config, wildcards.experiment, wildcards.ensemble)
+
+
+def analysed_ensembles(dataset):
+    """Return the input function of the ensembles that one analysis reads."""
+    return lambda wildcards: collect(
+        "<results>/simulations/{experiment}/ensembles/{ensemble}.nc",
+        experiment=wildcards.experiment,
+        ensemble=fluctuations.ensembles_of(config["experiments"][wildcards.experiment], dataset),
+    )
+
+
+def ensemble_analysis(dataset):
+    """Return the input function of how one analysis of ensembles is done."""
+    return lambda wildcards: fluctuations.analysis_parameters(config, wildcards.experiment, dataset)
 
 
 def figure_data(wildcards):

@@ -22,13 +22,14 @@ NAMES = (
     "flow", "scheme", "moved", "condition", "map", "scale", "macro_step", "micro_step", "averaging", "relaxation",
     "length", "estimator",
     "dimension", "separation", "law", "end", "sphere", "zero_mass", "branch", "kind", "border_separation", "interval",
+    "function", "law_time", "temperature", "start",
 )  # fmt: skip
 # Axes whose names are kept too.
 _NAMED = ("pair",)
 # Axes whose entries are read by name.
 _KEYS = (
     "limit", "run", "other", "destination", "smoothing", "target", "flow", "scheme", "moved",
-    "dimension", "law", "kind",
+    "dimension", "law", "kind", "function", "start",
 )  # fmt: skip
 
 

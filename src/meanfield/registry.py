@@ -44,6 +44,8 @@ FAMILIES = {
     "plane_terms": "meanfield.families.plane",
     "sampling_flows": "meanfield.families.sampling",
     "fast_slow": "meanfield.families.multiscale",
+    "isotropic_fluctuations": "meanfield.families.fluctuations",
+    "isotropic_noisy": "meanfield.families.noisy",
     "anisotropic_gaussians": "meanfield.families.networks",
     "digits": "meanfield.families.digits",
     "isotropic_statics": "meanfield.families.statics",

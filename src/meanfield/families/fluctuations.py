@@ -1,0 +1,131 @@
+"""Two-layer networks on isotropic Gaussians beside their limit: rates, dependence of neurons, normal fluctuations."""
+
+import itertools
+
+from meanfield import words
+from meanfield.fluctuation_runs import cells
+
+# Datasets by the key of `analyse` that asks for them.
+DATASETS = ("rates", "chaos", "clt")
+# Most updates of a neuron in an ensemble: beyond it an entry is surely a slip.
+LARGEST_WORK = 1e14
+
+
+def problems(config: dict, key: str, experiment: dict) -> list[str]:
+    """Return one line per problem of an experiment that the schema cannot see."""
+    found = []
+    name = experiment["problem"]["activation"]
+    if name not in config["activations"]:
+        found.append(words.unknown(f"{key}.problem.activation", name, config["activations"]))
+    times = experiment["times"]
+    if times[0] != 0 or any(b <= a for a, b in itertools.pairwise(times)):
+        found.append(f"{key}.times: {words.show(times)} found; they must begin with 0 and increase strictly")
+    for n, t in enumerate(experiment["law_times"]):
+        if t not in times:
+            found.append(f"{key}.law_times.{n}: {t} found, which is none of {key}.times")
+    for name, ensemble in experiment["ensembles"].items():
+        found += _ensemble_problems(f"{key}.ensembles.{name}", ensemble, times[-1])
+    return found + _analysis_problems(f"{key}.analyse", experiment)
+
+
+def _ensemble_problems(key: str, ensemble: dict, last: float) -> list[str]:
+    given = [name for name in ("step_sizes", "noise_ratio") if name in ensemble]
+    if len(given) != 1:
+        listed = ", ".join(given) or "none"
+        return [f"{key}: {listed} found, exactly one of step_sizes, noise_ratio needed"]
+    found = []
+    for name in ("neurons", "step_sizes"):
+        values = ensemble.get(name, [])
+        if any(b <= a for a, b in itertools.pairwise(values)):
+            found.append(f"{key}.{name}: {words.show(values)} found; they must increase strictly")
+    for neurons, step in cells(ensemble):
+        if step > last:
+            found.append(f"{key}: a step size of {step:.3g} found, at most the last time, {last}, needed")
+        elif neurons * last / step * ensemble["replicates"] > LARGEST_WORK:
+            found.append(
+                f"{key}: {neurons} neurons at the step size {step:.3g} found, more than {LARGEST_WORK:.0e} updates of "
+                "a neuron; fewer are needed"
+            )
+    return list(dict.fromkeys(found))
+
+
+def _analysis_problems(key: str, experiment: dict) -> list[str]:
+    found = []
+    asked, ensembles = experiment["analyse"], experiment["ensembles"]
+    used = {"rates": ("widths", "steps"), "chaos": ("ensemble",)}
+    for dataset, roles in used.items():
+        for role in roles if dataset in asked else ():
+            if asked[dataset][role] not in ensembles:
+                found.append(words.unknown(f"{key}.{dataset}.{role}", asked[dataset][role], ensembles))
+    for n, name in enumerate(asked.get("clt", {}).get("ensembles", [])):
+        if name not in ensembles:
+            found.append(words.unknown(f"{key}.clt.ensembles.{n}", name, ensembles))
+    if found:
+        return found
+    if "rates" in asked:
+        for role, axis in (("widths", "neurons"), ("steps", "step_sizes")):
+            ensemble = ensembles[asked["rates"][role]]
+            if "step_sizes" not in ensemble:
+                found.append(f"{key}.rates.{role}: an ensemble with noise_ratio found, one with step_sizes needed")
+            elif len(ensemble[axis]) < 2 or len(cells(ensemble)) != len(ensemble[axis]):
+                found.append(f"{key}.rates.{role}: an ensemble of several {axis} and nothing else varied is needed")
+        if experiment["law_times"] == []:
+            found.append(f"{key}.rates: one of law_times at least is needed")
+    if "chaos" in asked:
+        ensemble = ensembles[asked["chaos"]["ensemble"]]
+        if "noise_ratio" not in ensemble or len(ensemble["neurons"]) < 2:
+            found.append(f"{key}.chaos.ensemble: an ensemble with noise_ratio and several neurons is needed")
+        if ensemble["neurons"][0] < 2:
+            found.append(f"{key}.chaos.ensemble: 1 neuron found, two at least needed for a pair")
+    for n, name in enumerate(asked.get("clt", {}).get("ensembles", [])):
+        if "noise_ratio" not in ensembles[name]:
+            found.append(f"{key}.clt.ensembles.{n}: an ensemble with step_sizes found, one with noise_ratio needed")
+    for dataset in ("chaos", "clt"):
+        block = asked.get(dataset, {})
+        if block and block["time"] not in experiment["law_times"]:
+            found.append(f"{key}.{dataset}.time: {block['time']} found, which is none of law_times")
+    return found
+
+
+def datasets(experiment: dict) -> list[str]:
+    """Return the names of the analysed datasets that a figure may show."""
+    return [name for name in DATASETS if name in experiment["analyse"]]
+
+
+def ensembles_of(experiment: dict, dataset: str) -> list[str]:
+    """Return the ensembles that one analysis reads, in order."""
+    block = experiment["analyse"][dataset]
+    if dataset == "rates":
+        return [block["widths"], block["steps"]]
+    return [block["ensemble"]] if dataset == "chaos" else list(block["ensembles"])
+
+
+def _common(config: dict, experiment: str) -> dict:
+    block = config["experiments"][experiment]
+    return {
+        "problem": {key: value for key, value in block["problem"].items() if key != "activation"},
+        "activation": config["activations"][block["problem"]["activation"]],
+        "initial_law": block["initial_law"],
+        "times": block["times"],
+        "test_functions": block["test_functions"],
+    }
+
+
+def ensemble_parameters(config: dict, experiment: str, ensemble: str) -> dict:
+    """Return everything that decides the numbers of one ensemble."""
+    block = config["experiments"][experiment]
+    return {
+        **_common(config, experiment), "experiment": experiment, "seed": config["seed"],
+        "precision": block["precision"], "law_times": block["law_times"], "ensemble": block["ensembles"][ensemble],
+    }  # fmt: skip
+
+
+def prediction_parameters(config: dict, experiment: str) -> dict:
+    """Return everything that decides the limit and its linearised fluctuations."""
+    return {**_common(config, experiment), **config["experiments"][experiment]["prediction"]}
+
+
+def analysis_parameters(config: dict, experiment: str, dataset: str) -> dict:
+    """Return how one dataset is analysed."""
+    block = config["experiments"][experiment]
+    return {**block["analyse"][dataset], "level": block["level"], "resamples": block["resamples"]}

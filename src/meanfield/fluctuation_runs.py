@@ -1,0 +1,175 @@
+r"""Many replicates of SGD on isotropic Gaussians at several widths and step sizes, reduced to averages over neurons.
+
+The population risk of a network splits into that of the average of its law over rotations, which needs norms alone,
+and a rest that is a square: at inputs of norm R in direction e
+
+.. math:: R_N = R(\overline{\hat\rho}) + E\,[\hat y_N(R e) - E_e \hat y_N(R e)]^2 .
+
+The first part is exact. The second, of order 1/N, is a mean over random directions at the nodes of Gauss' rule for R,
+without bias: the variance over directions. All pairs of neurons, as `meanfield.problems.isotropic` sums them, would
+cost the square of the width.
+
+Arrays out, no files.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield.errors import DivergenceError
+from meanfield.kernels.streams import TEST_POINTS, seed_sequence, stream_key
+from meanfield.limits.fluctuations import TEST_FUNCTIONS
+from meanfield.limits.potentials import TabulatedDrift, norm_rule, radial_potentials
+from meanfield.methods.runs import run_blocks
+from meanfield.problems.activations import make_activation
+from meanfield.problems.factory import make_law
+from meanfield.problems.isotropic import IsotropicGaussians
+
+Floats = NDArray[np.float64]
+
+# Nodes of the rule for the norm of an input in the sampled part of the risk, per class.
+_NORM_NODES = 16
+# Norms up to here come from a table.
+_REACH = 16.0
+
+
+class Cell(NamedTuple):
+    """What all replicates of one width and one step size leave."""
+
+    neurons: int
+    step_size: float  # [mean-field time]
+    iteration: NDArray[np.int64]  # shape (record,)
+    mean: Floats  # shape (function, replicate, record), average over neurons [1]
+    square: Floats  # shape (function, replicate, record), mean square over neurons [1]
+    risk: Floats  # shape (replicate, record), population risk, see above [1]
+    averaged_risk: Floats  # shape (replicate, record), that of the average over rotations, exact [1]
+    norm: NDArray[np.float32]  # shape (replicate, law record, neuron), norms at some of the records [1]
+
+
+def make_problem(problem: dict, activation: dict) -> IsotropicGaussians:
+    """Return the problem of blocks of the configuration."""
+    return IsotropicGaussians(problem["dimension"], problem["separation"], make_activation(activation))
+
+
+def cells(ensemble: dict) -> list[tuple[int, float]]:
+    """Return width and step size of every cell of an ensemble, as its block of the configuration has them."""
+    if "noise_ratio" in ensemble:
+        return [(n, ensemble["noise_ratio"] / n) for n in ensemble["neurons"]]
+    return [(n, step) for n in ensemble["neurons"] for step in ensemble["step_sizes"]]
+
+
+class RiskMeter:
+    """The population risk of networks of any width; see the head of this module."""
+
+    def __init__(self, problem: IsotropicGaussians, directions: int):
+        self.problem = problem
+        self.potentials = radial_potentials(problem)
+        self.table = TabulatedDrift(self.potentials, _REACH)
+        norms, weights = norm_rule(problem.dimension, _NORM_NODES)
+        wide, narrow = problem.scales
+        self.radii = np.concatenate([wide * norms, narrow * norms])
+        self.weights = np.tile(weights, 2) / 2
+        self.directions = directions
+
+    def averaged(self, norms: Floats) -> float:
+        """Return the risk of the average over rotations [1], exact."""
+        mass = np.full(norms.size, 1 / norms.size)
+        if self.table.covers(norms):
+            return self.table(norms, mass)[1]
+        return self.potentials.risk(norms, mass)
+
+    def rest(self, weights: Floats, generator: np.random.Generator) -> float:
+        """Return an estimate without bias of what the deviation from the average over rotations adds [1]."""
+        nodes, dimension = self.radii.size, self.problem.dimension
+        inputs = generator.standard_normal((nodes, self.directions, dimension))
+        inputs *= self.radii[:, None, None] / np.sqrt((inputs**2).sum(axis=2, keepdims=True))
+        found = self.problem.network(weights, inputs.reshape(-1, dimension)).reshape(nodes, self.directions)
+        return float(self.weights @ found.var(axis=1, ddof=1))
+
+
+def run_ensemble(
+    *,
+    experiment: str,
+    seed: int,
+    problem: dict,
+    activation: dict,
+    initial_law: dict,
+    precision: str,
+    times: list[float],
+    law_times: list[float],
+    test_functions: list[str],
+    ensemble: dict,
+    progress: Callable[[int], None] = lambda cells: None,
+) -> list[Cell]:
+    """Run every cell of an ensemble.
+
+    Replicate m of all cells has the same stream of samples, and its initial weights are the first rows of one list.
+
+    Parameters
+    ----------
+    experiment, seed
+        Name the random streams.
+    problem, activation, initial_law, ensemble : dict
+        Blocks of the configuration.
+    precision : str
+        ``float32`` or ``float64``.
+    times, law_times : list of float, increasing
+        Mean-field times of the records; times at which all norms are kept, among them.
+    test_functions : list of str
+        Keys of `TEST_FUNCTIONS`.
+    progress : callable
+        Told that one more cell is done.
+
+    Raises
+    ------
+    DivergenceError
+        If weights stop being finite.
+
+    """
+    data = make_problem(problem, activation)
+    law = make_law("isotropic_gaussians", initial_law)
+    meter = RiskMeter(data, ensemble["directions"])
+    found = []
+    for neurons, step_size in cells(ensemble):
+        stops = [round(t / step_size) for t in times]
+        kept = [times.index(t) for t in law_times]
+        count = ensemble["replicates"]
+        shape = (count, len(stops))
+        mean, square = np.empty((2, len(test_functions), *shape))
+        risk, averaged = np.empty(shape), np.empty(shape)
+        norm = np.empty((count, len(kept), neurons), np.float32)
+        for m in range(count):
+            names = (seed, experiment, m)
+            settings = {"key": stream_key(*names), "scales": data.scales, "step_size": step_size}
+            state = data.block_state(law.sample(neurons, data.dimension, *names).astype(precision))
+            runs = run_blocks(
+                state, lambda one, first, last, s=settings: one.advance_stream(first, last, **s),
+                lambda one: one.weights, _unique(stops),
+            )  # fmt: skip
+            seen = dict(zip(_unique(stops), runs, strict=True))
+            generator = np.random.default_rng(seed_sequence(*names, TEST_POINTS))
+            for k, stop in enumerate(stops):
+                weights = seen[stop].astype(float)
+                norms = np.sqrt((weights**2).sum(axis=1))
+                if not np.isfinite(norms).all():
+                    msg = (
+                        f"{experiment}, replicate {m}: SGD of {neurons} neurons stopped being finite by iteration "
+                        f"{stop}; step_size {step_size:g} is too large"
+                    )
+                    raise DivergenceError(msg)
+                for n, name in enumerate(test_functions):
+                    value = TEST_FUNCTIONS[name].value(norms)
+                    mean[n, m, k], square[n, m, k] = value.mean(), (value**2).mean()
+                averaged[m, k] = meter.averaged(norms)
+                risk[m, k] = averaged[m, k] + meter.rest(weights, generator)
+                if k in kept:
+                    norm[m, kept.index(k)] = norms
+        found.append(Cell(neurons, step_size, np.array(stops), mean, square, risk, averaged, norm))
+        progress(1)
+    return found
+
+
+def _unique(stops: list[int]) -> list[int]:
+    return sorted(set(stops))
