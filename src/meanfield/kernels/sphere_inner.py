@@ -52,7 +52,22 @@ def _noisy_step(y, x, v, noise, rates, units, constrained, normal, scale):
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _iterate(
-    agents, fast, means, iterations, done, loop, averaging, batch, source, units, unit, terms, flow, work, samples, noise
+    agents,
+    fast,
+    means,
+    iterations,
+    done,
+    loop,
+    averaging,
+    batch,
+    source,
+    units,
+    unit,
+    terms,
+    flow,
+    work,
+    samples,
+    noise,
 ):
     # `source` has the keys of samples and of injected noise, and the number of the first sample; `loop` has (step,
     # scope, ratio, attraction, temperature, regularisation, scoping, carried). All work arrays are the caller's.
