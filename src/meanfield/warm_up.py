@@ -88,10 +88,12 @@ def _compile_plane(_precisions: list[str]) -> list[str]:
     return ["trajectories on the plane"]
 
 
-def _compile_sphere(_precisions: list[str]) -> list[str]:
-    for unit in (GaussianUnits(3, 1.0), SigmoidUnits(3)):
-        target = Spin3.random(3, 0, "warm-up", 0)
-        state = target.state(unit, target.initial_units(unit, 4, 0, "warm-up", 0))
+def _compile_sphere(precisions: list[str]) -> list[str]:
+    # Centres on the sphere need float64.
+    units = [(GaussianUnits(3, 1.0), "float64"), *((SigmoidUnits(3), precision) for precision in precisions)]
+    for unit, precision in units:
+        target = Spin3.random(3, *_NAMES)
+        state = target.state(unit, target.initial_units(unit, 4, *_NAMES).astype(precision))
         key, loop = stream_key(*_NAMES), InnerLoop(np.array([0.0, 1.0]), temperature=1e-6)
         state.advance_stream(1, Recurrence(1e-3), key=key, batch=2)
         SphereInnerLoop(state, loop, 1e-3, key=key, noise_key=key).advance(1, 2)
