@@ -62,6 +62,7 @@ KERNEL_GROUPS = {
 PRECISIONS = {
     "simulate_replicates": lambda block, job: block["simulate"][job.wildcards.simulation],
     "simulate_digits": lambda block, job: block["simulate"][job.wildcards.simulation],
+    "simulate_spin3": lambda block, job: block["simulate"][job.wildcards.simulation],
     "simulate_sweep": lambda block, job: block["sweeps"][job.wildcards.sweep],
     "simulate_widths": lambda block, job: block["widths"][job.wildcards.study],
     "find_ends": lambda block, job: block["ends"]["sgd"],

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from meanfield import registry
 from meanfield.limits.schedule import Schedule
@@ -149,7 +148,7 @@ def train(
     problem = DigitClassifier(
         seen.train.astype(settings["precision"]), targets(digits.train_labels, **labels), make_activation(activation)
     )
-    test_targets = targets(digits.test_labels, **labels)
+    test, test_targets = seen.test.astype(settings["precision"]), targets(digits.test_labels, **labels)
     method = registry.load(registry.METHODS, settings["method"])
     hyperparameters = method.Hyperparameters(**settings["hyperparameters"])
     step_size = settings["rate"] / (2 * neurons)
@@ -179,7 +178,7 @@ def train(
             cause=f"rate {settings['rate']:g}", progress=progress,
         )  # fmt: skip
         for _, point in states:
-            rows.append(_evaluate(problem, point, seen.test, test_targets))
+            rows.append(_evaluate(problem, point, test, test_targets))
             final = point
         online = np.full(len(edges) - 1, np.nan)
         if squares is not None:
@@ -192,8 +191,8 @@ def train(
         blank[:, seen.active] = wide[shown, 1:]
         return Run(
             *np.array(rows).T, online, wide[:, 0], np.quantile(entries, LEVELS),
-            np.array([entries.mean(), entries.std(), stats.kurtosis(entries, fisher=False)]),
-            blank, wide[shown, 0], problem.outputs(final, seen.test),
+            np.array([entries.mean(), entries.std(), (((entries - entries.mean()) / entries.std()) ** 4).mean()]),
+            blank, wide[shown, 0], problem.outputs(final, test),
         )  # fmt: skip
 
     factor = method.clock(hyperparameters, step_size)

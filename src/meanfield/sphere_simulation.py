@@ -143,7 +143,8 @@ def simulate_sphere(
     seed : int
         Root seed.
     problem, initial_law, settings, evaluate : dict
-        Blocks of the configuration; `evaluate` for units whose loss has no closed form.
+        Blocks of the configuration; `evaluate` for units whose loss has no closed form. The ``precision`` of the
+        settings, ``float64`` if there is none, is that of the runs; losses are float64.
     cases : list of dict
         From `meanfield.families.spin3.cases`.
     iterations : list of int, increasing
@@ -174,6 +175,7 @@ def simulate_sphere(
         losses, ends, radii = [], [], []
         for case in cases:
             start = target.initial_units(unit, case["neurons"], *names, **initial_law)
+            start = start.astype(settings.get("precision", "float64"))
             stops = sphere_trajectory(
                 optimiser.method, optimiser.hyperparameters, target, unit, start,
                 gradient=settings["gradient"], phases=[Phase(*phase) for phase in case["phases"]],

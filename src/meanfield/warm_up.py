@@ -10,6 +10,7 @@ from meanfield.kernels import landscape
 from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.sphere import Recurrence
+from meanfield.kernels.sphere_inner import SphereInnerLoop
 from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.anisotropic import solve_reduced
 from meanfield.limits.characteristics import solve_characteristics
@@ -87,14 +88,20 @@ def _compile_plane(_precisions: list[str]) -> list[str]:
     return ["trajectories on the plane"]
 
 
-def _compile_sphere(_precisions: list[str]) -> list[str]:
-    for unit in (GaussianUnits(3, 1.0), SigmoidUnits(3)):
-        target = Spin3.random(3, 0, "warm-up", 0)
-        state = target.state(unit, target.initial_units(unit, 4, 0, "warm-up", 0))
-        state.advance_stream(1, Recurrence(1e-3), key=stream_key(0, "warm-up", 0), batch=2)
+def _compile_sphere(precisions: list[str]) -> list[str]:
+    # Centres on the sphere need float64.
+    units = [(GaussianUnits(3, 1.0), "float64"), *((SigmoidUnits(3), precision) for precision in precisions)]
+    for unit, precision in units:
+        target = Spin3.random(3, *_NAMES)
+        state = target.state(unit, target.initial_units(unit, 4, *_NAMES).astype(precision))
+        key, loop = stream_key(*_NAMES), InnerLoop(np.array([0.0, 1.0]), temperature=1e-6)
+        state.advance_stream(1, Recurrence(1e-3), key=key, batch=2)
+        SphereInnerLoop(state, loop, 1e-3, key=key, noise_key=key).advance(1, 2)
         if isinstance(unit, GaussianUnits):
             for flow in FLOWS:
-                state.advance_flow(1, Recurrence(1e-3), flow_code(target, unit, flow))
+                code = flow_code(target, unit, flow)
+                state.advance_flow(1, Recurrence(1e-3), code)
+                SphereInnerLoop(state, loop, 1e-3, key=key, noise_key=key, flow=code).advance(1)
     return ["3-spin: batches and flows"]
 
 

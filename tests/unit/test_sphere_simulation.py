@@ -82,6 +82,13 @@ def test_sigmoid_losses_have_error_bars_and_need_test_points():
     assert np.all(runs.loss_error > 0)
     assert np.all(runs.loss_error < 0.2 * runs.loss)
     assert runs.units.shape == (2, 18, 7)
+    tests = {"log2_points": 8, "scramblings": 4}
+    settings = {"method": "sgd", "hyperparameters": {}, "step_size": 1e-2, "gradient": "samples"}
+    for precision, agreement in (("float64", 0), ("float32", 1e-5)):
+        other = simulated(problem=problem, evaluate=tests, settings={**settings, "precision": precision})
+        assert other.units.dtype == precision
+        assert other.loss.dtype == float
+        np.testing.assert_allclose(other.loss, runs.loss, rtol=agreement)
 
 
 @pytest.mark.filterwarnings("ignore:overflow")

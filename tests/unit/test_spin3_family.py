@@ -104,6 +104,10 @@ def test_valid_blocks_pass():
             {"comparison__speed": {"levels": [0.1], "pairs": {"a": {"run": "sgd", "against": "gd"}}}},
             "comparison.speed.pairs.a.against: 'gd' found",
         ),
+        (
+            {"simulate__sgd__precision": "float32"},
+            "precision: 'float32' found; centres stay on the sphere",
+        ),
         ({"problem__coupling_seed": 3}, "coupling_seed: found beside independent couplings"),
         ({"problem__normalised": None}, "experiments.test.problem: key 'normalised' is missing"),
         ({"problem__units": "gausian_kernel"}, "did you mean 'gaussian_kernel'"),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from meanfield import io
 from meanfield.analysis.intervals import log_interval, mean_interval, score_interval
@@ -214,8 +214,11 @@ def share(
     if not values.size:
         raise UnavailableError("no run has a value")
     hits = int(((values > above) & (values < below)).sum())
-    ends = stats.binomtest(hits, values.size).proportion_ci(LEVEL, method="exact")
-    return Estimate(hits / values.size, float(ends.low), float(ends.high), values.size, EXACT_SHARE)
+    # Clopper & Pearson (1934), Biometrika 26, 404.
+    tail, misses = (1 - LEVEL) / 2, values.size - hits
+    low = special.betaincinv(hits, misses + 1, tail) if hits else 0.0
+    high = special.betaincinv(hits + 1, misses, 1 - tail) if misses else 1.0
+    return Estimate(hits / values.size, float(low), float(high), values.size, EXACT_SHARE)
 
 
 def stored(dataset: xr.Dataset, *, variable: str, select: dict | None = None, by: str = "") -> Estimate:
@@ -409,7 +412,7 @@ def even_splits(
         if one + other == 0:
             inside.append((False, False, True))
             continue
-        at, low, high = score_interval(one / (one + other), (one + other) / float(effect[place]), stats.norm.ppf(0.975))
+        at, low, high = score_interval(one / (one + other), (one + other) / float(effect[place]), special.ndtri(0.975))
         inside.append((within[0] <= at <= within[1], within[0] <= low and high <= within[1],
                        low <= within[1] and high >= within[0]))  # fmt: skip
     return Estimate(*np.mean(inside, axis=0), len(chosen), "from the intervals of the methods")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from meanfield.analysis.intervals import score_interval
 
@@ -50,8 +50,8 @@ def design_effect(values: ArrayLike, cluster: int) -> float:
 def _quantile(level: float, size: int, cluster: int) -> float:
     # Student's where few clusters tell of their spread; the normal one for independent trajectories.
     if cluster <= 1:
-        return float(stats.norm.ppf((1 + level) / 2))
-    return float(stats.t.ppf((1 + level) / 2, max(size // cluster - 1, 1)))
+        return float(special.ndtri((1 + level) / 2))
+    return float(special.stdtrit(max(size // cluster - 1, 1), (1 + level) / 2))
 
 
 def wilson(hits: ArrayLike, *, level: float = 0.95, cluster: int = 1) -> Share:
@@ -101,7 +101,8 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
     """Return the two-sided p-value of McNemar's exact test of equal shares, for independent starts [1]."""
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     discordant = int((first ^ second).sum())
-    return stats.binomtest(int((first & ~second).sum()), discordant).pvalue if discordant else 1.0
+    ahead = int((first & ~second).sum())
+    return min(1.0, 2 * float(special.bdtr(min(ahead, discordant - ahead), discordant, 0.5)))
 
 
 def ranks(hits: ArrayLike, clusters: ArrayLike, *, level: float = 0.95) -> tuple[Floats, NDArray, NDArray]:

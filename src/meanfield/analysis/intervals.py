@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def mean_interval(values: Floats, level: float = 0.95) -> Interval:
     if n < 2:
         unknown = np.full(mean.shape, np.nan)
         return Interval(mean, unknown, unknown)
-    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
+    half = special.stdtrit(n - 1, (1 + level) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -65,7 +65,7 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
 
     """
     trials = np.asarray(trials, dtype=float)
-    return score_interval(np.asarray(successes, dtype=float) / trials, trials, stats.norm.ppf((1 + level) / 2))
+    return score_interval(np.asarray(successes, dtype=float) / trials, trials, special.ndtri((1 + level) / 2))
 
 
 def score_interval(share: Floats, trials: Floats, quantile: float) -> Interval:

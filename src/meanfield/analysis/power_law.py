@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -34,13 +34,15 @@ def fit_power_law(x: Floats, y: Floats, level: float = 0.95) -> PowerLaw:
         All nan if no two places are left, and a nan interval for two points, which lie on a line whatever they are.
 
     """
+    from scipy import stats  # here, because its import takes most of a second, which every job would pay
+
     x, y = np.asarray(x, dtype=float).ravel(), np.asarray(y, dtype=float).ravel()
     good = (x > 0) & (y > 0) & np.isfinite(x) & np.isfinite(y)
     x, y = np.log(x[good]), np.log(y[good])
     if x.size < 2 or np.ptp(x) == 0:
         return PowerLaw(*[float("nan")] * 4)
     line = stats.linregress(x, y)
-    half = stats.t.ppf((1 + level) / 2, x.size - 2) * line.stderr if x.size > 2 else float("nan")
+    half = special.stdtrit(x.size - 2, (1 + level) / 2) * line.stderr if x.size > 2 else float("nan")
     return PowerLaw(
         float(line.slope), float(line.slope - half), float(line.slope + half), float(np.exp(line.intercept))
     )

@@ -52,6 +52,8 @@ def _simulation_problems(key: str, settings: dict, experiment: dict) -> list[str
         found.append(f"{key}: exactly one of step_size, control_of needed")
     elif "control_of" in settings:
         found += _control_problems(key, settings, experiment)
+    if settings.get("precision") == "float32" and experiment["problem"]["units"] != "sigmoid":
+        found.append(f"{key}.precision: 'float32' found; centres stay on the sphere to 1e-12 in 'float64' only")
     sampled = settings["gradient"] == "samples"
     if _sigmoid(experiment) and not sampled:
         found.append(f"{key}.gradient: {settings['gradient']!r} found; sigmoid units have 'samples' only")
@@ -211,7 +213,7 @@ def simulation_parameters(config: dict, experiment: str, simulation: str) -> dic
         "settings": {
             **{key: settings[key] for key in ("method", "hyperparameters", "gradient")},
             "step_size": step_size(block, settings),
-            **({"control_of": settings["control_of"]} if "control_of" in settings else {}),
+            **{key: settings[key] for key in ("control_of", "precision") if key in settings},
         },
         "cases": cases(settings),
         "iterations": sorted(recorded),

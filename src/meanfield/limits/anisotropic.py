@@ -34,13 +34,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from meanfield.kernels import separable
 from meanfield.kernels.characteristics import DENSE, ERROR, STAGES
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import Smooth
 from meanfield.problems.anisotropic import LABELS, AnisotropicGaussians, TwoLayerLaw
+from meanfield.problems.isotropic import chi_quantile
 
 Floats = NDArray[np.float64]
 
@@ -207,8 +208,8 @@ def law_atoms(law: TwoLayerLaw, problem: AnisotropicGaussians, atoms: int) -> tu
     rows = [
         (law.output_mean, law.output_deviation, special.ndtri),
         (law.bias_mean, law.bias_deviation, special.ndtri),
-        (0.0, unit, lambda u: stats.chi.ppf(u, s)),
-        (0.0, unit if s < d else 0.0, lambda u: stats.chi.ppf(u, d - s)),
+        (0.0, unit, lambda u: chi_quantile(u, s)),
+        (0.0, unit if s < d else 0.0, lambda u: chi_quantile(u, d - s)),
     ]
     points = lattice(sum(spread > 0 for _, spread, _ in rows), atoms)
     levels = iter(points * points * (3 - 2 * points))

@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import DOP853
 
 from meanfield.problems.spin3 import GaussianUnits, Spin3, to_sphere
 
@@ -142,6 +141,8 @@ def solve_flow(
     def blown_up(z: Floats) -> bool:
         state.set_units(z[:-1].reshape(shape))
         return not state.flow_velocity(population)[1] + sum(problem.mean_squares) / 2 <= bound
+
+    from scipy.integrate import DOP853  # here, because its import takes a second, which every job would pay
 
     with np.errstate(over="ignore", invalid="ignore"):
         solver = DOP853(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from meanfield.kernels.sphere import Recurrence
+from meanfield.kernels.sphere_inner import SphereInnerLoop
 from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.particle_flow import flow_code
 from meanfield.methods.oracle import stream_normals
@@ -30,6 +31,13 @@ class Phase(NamedTuple):
 
     end: int
     batch: int
+
+
+def retracted(unit: GaussianUnits | SigmoidUnits, point: Floats) -> Floats:
+    """Return units with their centres put back on the sphere; sigmoid units may lie anywhere."""
+    if not isinstance(unit, GaussianUnits):
+        return point
+    return np.concatenate([to_sphere(point[..., :-1]), point[..., -1:]], axis=-1)
 
 
 class SphereOracle:
@@ -103,9 +111,7 @@ class SphereOracle:
 
     def retract(self, point: Floats) -> Floats:
         """Return the point with its centres put back on the sphere; sigmoid units may lie anywhere."""
-        if not self._constrained:
-            return point
-        return np.concatenate([to_sphere(point[..., :-1]), point[..., -1:]], axis=-1)
+        return retracted(self._unit, point)
 
     def next(self) -> None:
         """Pass over the samples that the last gradient used."""
@@ -167,8 +173,8 @@ def sphere_trajectory(
 ) -> Iterator[Floats]:
     """Run an optimiser and yield the units at each stop: the point where the next gradient is taken.
 
-    An optimiser that is linear in a point and a velocity (`recurrence`) runs compiled, any other by its plain
-    definition (`start`, `step`).
+    An optimiser that is linear in a point and a velocity (`recurrence`), or has an inner loop of noisy steps
+    (`inner_loop`), runs compiled, any other by its plain definition (`start`, `step`).
 
     Parameters
     ----------
@@ -192,7 +198,10 @@ def sphere_trajectory(
         Root seed, experiment and replicate, which name the streams.
 
     """
-    if has_compiled_form(method, hyperparameters):
+    if hasattr(method, "inner_loop"):
+        loop = method.inner_loop(hyperparameters)
+        runs = _run_inner_loop(loop, problem, unit, units, gradient, step_size, names)
+    elif has_compiled_form(method, hyperparameters):
         runs = _run_compiled(method.recurrence(hyperparameters), problem, unit, units, gradient, step_size, names)
     else:
         oracle = SphereOracle(problem, unit, gradient, phases[0].batch, *names)
@@ -211,6 +220,8 @@ def sphere_trajectory(
 
 def has_compiled_form(method: ModuleType, hyperparameters) -> bool:
     """Tell whether the compiled kernels can run an optimiser."""
+    if hasattr(method, "inner_loop"):
+        return True
     return hasattr(method, "recurrence") and method.recurrence(hyperparameters).rule != "function_restart"
 
 
@@ -225,6 +236,18 @@ def _run_compiled(momentum, problem, unit, units, gradient, step_size, names):
         else:
             state.advance_flow(iterations, recurrence, flow)
         iterations, batch = yield state.lookahead
+
+
+def _run_inner_loop(loop, problem, unit, units, gradient, step_size, names):
+    run = SphereInnerLoop(
+        problem.state(unit, units), loop, step_size,
+        key=stream_key(*names), noise_key=stream_key(*names, INJECTED_NOISE),
+        flow=None if gradient == SAMPLES else flow_code(problem, unit, gradient),
+    )  # fmt: skip
+    iterations, batch = yield
+    while True:
+        run.advance(iterations, max(1, batch))  # a full gradient has no batch
+        iterations, batch = yield retracted(unit, run.point)
 
 
 def _run_plainly(method, hyperparameters, oracle, units, step_size):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, stats
+from scipy import linalg, special
 
 from meanfield.kernels.block_sgd import BlockState
 from meanfield.kernels.momentum import SGD, Momentum
@@ -203,6 +203,11 @@ def _pair_sum(cosines, tables, largest):
     return total, rows[:kept], columns[:kept]
 
 
+def chi_quantile(probability: Floats, dimension: int) -> Floats:
+    """Return quantiles of the norm of a standard normal vector [1]."""
+    return np.sqrt(2 * special.gammaincinv(dimension / 2, probability))
+
+
 @dataclass(frozen=True)
 class RadialLaw:
     r"""A rotation-invariant law of the initial weights.
@@ -238,17 +243,18 @@ class RadialLaw:
         probability = np.asarray(probability, dtype=float)
         if self.kind == "shell" or dimension is None:
             return np.full(probability.shape, self.scale)
-        return self.scale / np.sqrt(dimension) * stats.chi.ppf(probability, dimension)
+        return self.scale / np.sqrt(dimension) * chi_quantile(probability, dimension)
 
     def distribution(self, radius: Floats, dimension: int) -> Floats:
         """Return the probability of a norm up to `radius` [1]."""
         radius = np.asarray(radius, dtype=float)
         if self.kind == "shell":
             return (radius >= self.scale).astype(float)
-        return stats.chi.cdf(radius * np.sqrt(dimension) / self.scale, dimension)
+        return special.gammainc(dimension / 2, (radius / self.scale) ** 2 * dimension / 2)
 
     def deviation(self, dimension: int) -> float:
         """Return the standard deviation of the norm [1]."""
         if self.kind == "shell":
             return 0.0
-        return float(self.scale / np.sqrt(dimension) * stats.chi.std(dimension))
+        mean = np.sqrt(2) * special.poch(dimension / 2, 0.5)
+        return float(self.scale * np.sqrt(1 - mean**2 / dimension))

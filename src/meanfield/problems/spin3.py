@@ -16,7 +16,6 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from scipy.stats import qmc
 
 from meanfield.kernels import sphere
 from meanfield.kernels.streams import (
@@ -414,6 +413,8 @@ class Spin3:
 
     def test_set(self, root: int, experiment: str, *, log2_points: int = 12, scramblings: int = 16) -> TestSet:
         """Return `scramblings` independently scrambled Sobol' sets of 2**log2_points points, mapped to the sphere."""
+        from scipy.stats import qmc  # here, because its import takes most of a second, which every job would pay
+
         seeds = seed_sequence(root, experiment, 0, TEST_POINTS).spawn(scramblings)
         points = []
         for seed in seeds:
