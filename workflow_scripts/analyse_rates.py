@@ -77,7 +77,7 @@ def predicted(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
     neurons, step = runs["neurons"].values, runs["step_size"].values
     square = last["initial_variance"].values[:, None] / neurons + last["data_variance"].values[:, None] * step
     averaged = square[-1:].copy()
-    square[-1] += (float(last["width_bias"]) / neurons) ** 2
+    square[-1] = np.nan  # the deviation from the average over rotations has no prediction after time 0
     return np.sqrt(np.concatenate([square, averaged]))
 
 
@@ -114,6 +114,11 @@ def analyse(
             "function", log_slopes(x.values, guess.T), f"power of the {axis} in the predicted error at the last time"
         )
     drawn = bootstrap_weights(by_width.sizes["replicate"], resamples)
+    # Of the risk, what the average over rotations does not have, times N at the greatest width.
+    rest = by_width["neurons"].values[-1] * (by_width["risk"] - by_width["averaged_risk"]).values[-1]
+    for name, record, when in (("start", 0, "time 0"), ("final", -1, "the last time")):
+        band = percentiles(rest[:, record].mean(), drawn @ rest[:, record], level)
+        found |= with_ends(f"rest_{name}", "", band, f"N times what rotations of the network differ by in risk, {when}")
     distance = law_distances(by_width, limit)
     samples = _means(distance, drawn)
     estimate = distance.mean(axis=2)
@@ -133,7 +138,7 @@ def analyse(
         {
             **found,
             "width_bias": v("", bias[0], "N times the bias of the risk at time 0"),
-            "width_bias_final": v("", bias[-1], "N times the bias of the risk at the last time"),
+            "width_bias_final": v("", bias[-1], "N times that of independent neurons with the law of the last time"),
             "width_step_size": v("", by_width["step_size"].values[0], "step size of the runs of all widths"),
             "step_neurons": v("", by_step["neurons"].values[0], "neurons of the runs of all step sizes"),
             "width_replicates": v("", by_width.sizes["replicate"], "replicates of each width"),

@@ -55,7 +55,7 @@ def test_without_a_potential_the_law_is_that_of_ornstein_and_uhlenbeck(dimension
         variance = scale**2 / dimension * decay + (1 - decay) / (beta * lam)
         exact = stats.chi.cdf(found.edge[1:] / np.sqrt(variance)[:, None], dimension)
         errors.append(np.abs(np.cumsum(found.mass, axis=1) - exact)[1:].max())
-    assert errors[1] < 3e-3
+    assert errors[1] < 8e-3
     assert errors[0] / errors[1] > 3  # order two in the cells, one in the steps
 
 
@@ -89,16 +89,17 @@ def test_the_free_energy_falls_to_that_of_the_boltzmann_law(potentials, beta):
     )
     gaps = [abs(one.free_energy[-1] - rest.free_energy) for one in (found, finer)]
     assert gaps[1] < 0.35 * gaps[0] < 2e-3  # order two
-    assert found.risk[-1] == pytest.approx(rest.risk, abs=3e-3)
+    assert found.risk[-1] == pytest.approx(rest.risk, abs=5e-3)
+    assert finer.risk[-1] == pytest.approx(rest.risk, abs=1.3e-3)
 
 
 def test_fixed_points_are_boltzmann_laws_by_a_plain_iteration(potentials):
     # Damped iteration on a grid of its own.
     beta, lam = 20.0, 0.1
     r = np.linspace(1e-3, 9, 6001)
-    mass = np.full(r.size, 1 / r.size)
+    mass, features = np.full(r.size, 1 / r.size), potentials.features(r)
     for _ in range(800):
-        psi = potentials.first_variation(r, r, mass)
+        psi = (potentials.weights * (features @ mass - potentials.targets)) @ features
         exponent = 4 * np.log(r) - beta * (psi + lam / 2 * r**2)
         new = np.exp(exponent - exponent.max())
         mass = 0.97 * mass + 0.03 * new / new.sum()
@@ -115,10 +116,11 @@ def test_little_noise_leaves_the_dynamics_without_noise(potentials):
             potentials, law, times, inverse_temperature=1e5, regularisation=1e-4, reach=4.0, cells=cells,
             relative_step=0.01, largest_step=0.01,
         ).risk
-        for cells in (400, 200)
+        for cells in (800, 400)
     )  # fmt: skip
-    np.testing.assert_allclose(fine, without.risk, atol=0.02)
-    assert np.abs(fine - without.risk).max() < np.abs(rough - without.risk).max()
+    # Upstream differences smear the law where noise is weak, as wide as the cells.
+    np.testing.assert_allclose(fine, without.risk, atol=0.05)
+    assert np.abs(fine - without.risk).max() < 0.4 * np.abs(rough - without.risk).max()
 
 
 def test_bernoulli_and_cell_measures():

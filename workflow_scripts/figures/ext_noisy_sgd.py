@@ -39,6 +39,7 @@ def draw(data: xr.Dataset) -> Figure:
         risk.axhline(float(data["stationary_risk"][b]), color=colour, linewidth=0.5, alpha=0.6)
         _bars(risk, time, data, "risk", b, **spots)
         _bars(difference, time * (1 + 0.06 * (b - 1)), data, "risk_difference", b, label=label, **spots)
+        difference.plot(time, data["independent_excess"][b], color=colour, linewidth=0.7)
         _law(law, data, b, centre, width, colour, label)
         distance.plot(
             time[1:],
@@ -71,7 +72,7 @@ def draw(data: xr.Dataset) -> Figure:
     law.set_xlabel(r"norm $|w|$")
     law.set_ylabel(f"density at $t = {last:g}$, and at rest")
     risk.set_ylabel("population risk")
-    difference.set_ylabel("SGD − limit at width N")
+    difference.set_ylabel("risk of SGD − risk of the limit")
     energy.set_ylabel(r"$F(\rho_t) - F(\rho_*)$")
     rest.set_ylabel(r"distance to rest, Kolmogorov")
     distance.set_ylabel("Kolmogorov distance")

@@ -42,10 +42,11 @@ from meanfield.problems.isotropic import RadialLaw
 
 Floats = NDArray[np.float64]
 
-# Relative size of the features that the compressed basis leaves out (their products make the potentials), and nodes of
-# its tables.
+# Relative size of the features that the compressed basis leaves out; nodes tried for its tables, until the slopes
+# between the nodes are this exact.
 _RANK_TOLERANCE = 1e-8
-_TABLE_NODES = 4001
+_TABLE_NODES = tuple((250 << n) + 1 for n in range(5))
+_TABLE_TOLERANCE = 1e-7
 # An atom with less than this of the initial scale has reached zero, where the flow is not smooth.
 _ARRIVED = 1e-9
 
@@ -101,8 +102,6 @@ class Features:
         Finite or infinite dimension.
     largest_norm : float
         Norms up to here [1].
-    nodes : int
-        Nodes of the splines.
 
     Attributes
     ----------
@@ -110,20 +109,28 @@ class Features:
         U.
     roots, residual : array, shape (node,)
         :math:`\sqrt{p_q}` and :math:`\sqrt{p_q} y_q`.
+    error : float
+        Largest error of the slopes between the nodes of the splines, relative to the largest slope.
 
     """
 
-    def __init__(self, potentials: RadialPotentials, largest_norm: float, nodes: int = _TABLE_NODES):
-        # Denser at small norms, where features of wide inputs change fast.
-        r = largest_norm * np.linspace(0, 1, nodes) ** 1.5
+    def __init__(self, potentials: RadialPotentials, largest_norm: float):
         self.roots = np.sqrt(potentials.weights)
         self.residual = self.roots * potentials.targets
+        self.largest_norm = largest_norm
+        for nodes in _TABLE_NODES:
+            self._tabulate(potentials, nodes)
+            if self.error < _TABLE_TOLERANCE:
+                break
+
+    def _tabulate(self, potentials: RadialPotentials, nodes: int) -> None:
+        # Denser at small norms, where features of wide inputs change fast.
+        r = self.largest_norm * np.linspace(0, 1, nodes) ** 1.5
         value = self.roots[:, None] * potentials.features(r)
         slope = self.roots[:, None] * potentials.feature_derivatives(r)
-        left, sizes, _ = np.linalg.svd(np.hstack([value, slope * largest_norm]), full_matrices=False)
+        left, sizes, _ = np.linalg.svd(np.hstack([value, slope * self.largest_norm]), full_matrices=False)
         kept = max(1, int((sizes > _RANK_TOLERANCE * sizes[0]).sum()))
         self.basis = left[:, :kept]
-        self.largest_norm = largest_norm
         self._value = CubicHermiteSpline(r, self.basis.T @ value, self.basis.T @ slope, axis=1)
         self._slope = CubicSpline(r, self.basis.T @ slope, axis=1)
         self._bend = self._slope.derivative()

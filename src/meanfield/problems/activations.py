@@ -13,6 +13,7 @@ beta function); smooth ones use Gauss quadrature of stated order. Numpy in, nump
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -29,6 +30,8 @@ _TINY = 1e-300
 _SQRT_2PI = math.sqrt(2 * math.pi)
 # Nodes for averages of smooth activations over directions.
 _DIRECTION_ORDER = 2049
+# Most evaluations of an activation at a time (32 MB an array).
+_EVALUATIONS = 1 << 22
 # exp(-38^2/2) is the smallest Gaussian density that float64 represents; beyond it all terms vanish.
 _LARGEST_KNOT = 38.0
 
@@ -418,13 +421,24 @@ class Smooth:
 
     def spherical_mean(self, s: ArrayLike, dimension: int) -> Floats:
         """Return E sigma(s c), c a coordinate of a uniform direction in d >= 2 dimensions; s >= 0 [1]."""
-        nodes, weights = direction_rule(dimension, _DIRECTION_ORDER)
-        return self(np.asarray(s, dtype=float)[..., None] * nodes) @ weights
+        return _average(self, s, *direction_rule(dimension, _DIRECTION_ORDER))
 
     def spherical_mean_derivative(self, s: ArrayLike, dimension: int) -> Floats:
         """Return the derivative of `spherical_mean` in s, elementwise."""
         nodes, weights = direction_rule(dimension, _DIRECTION_ORDER)
-        return self.derivative(np.asarray(s, dtype=float)[..., None] * nodes) @ (weights * nodes)
+        return _average(self.derivative, s, nodes, weights * nodes)
+
+
+def _average(function: Callable[[Floats], Floats], s: ArrayLike, nodes: Floats, weights: Floats) -> Floats:
+    # Sums of weights times function(s node), elementwise in s: so many at a time that memory stays small, since the
+    # norms of all nodes of a rule with those of a whole table make tens of millions.
+    s = np.asarray(s, dtype=float)
+    flat, step = s.reshape(-1), max(1, _EVALUATIONS // nodes.size)
+    out = np.empty(flat.size)
+    for start in range(0, flat.size, step):
+        part = flat[start : start + step]
+        out[start : start + step] = function(part[:, None] * nodes) @ weights
+    return out.reshape(s.shape)
 
 
 Activation = PiecewiseLinear | Smooth
