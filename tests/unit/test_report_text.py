@@ -130,3 +130,12 @@ def test_every_reference_has_its_label():
     labels = set(re.findall(r"<((?:eq|sec|tab)-[\w-]+)>", whole))
     wanted = set(re.findall(r"@((?:eq|tab)-[\w-]*\w)", whole)) | set(re.findall(r'#see\("(sec-[\w-]+)"\)', whole))
     assert wanted - labels == set()
+
+
+@pytest.mark.parametrize("path", TEXT, ids=lambda path: path.stem)
+def test_no_semicolon_is_lost(path):
+    # Behind an expression it ends the expression and is not printed; \; is.
+    source = Source(path.read_text("utf-8"))
+    after = zip(source.text, source.modes, source.modes[1:], strict=False)
+    lost = [place for place, (one, here, then) in enumerate(after) if one == ";" and here == CODE and then == PROSE]
+    assert [source.line(place) for place in lost] == []
