@@ -1,14 +1,18 @@
 """The report's text as a whole: what each section alone cannot see."""
 
 import collections
+import html
 import inspect
+import json
 import re
 
 import pytest
 from conftest import ROOT
 from typst_source import CODE, MATH, PROSE, STRING, Source
 
+from meanfield import config as configuration
 from meanfield.analysis import claims, intervals
+from meanfield.typesetting import typeset
 
 SECTIONS = sorted((ROOT / "report/sections").glob("*.typ"))
 TEXT = [ROOT / "report/report.typ", *SECTIONS]
@@ -139,3 +143,57 @@ def test_no_semicolon_is_lost(path):
     after = zip(source.text, source.modes, source.modes[1:], strict=False)
     lost = [place for place, (one, here, then) in enumerate(after) if one == ";" and here == CODE and then == PROSE]
     assert [source.line(place) for place in lost] == []
+
+
+def test_no_sign_is_lost_in_the_web_report():
+    # Typst leaves these out of MathML without an error: a mean would look like the thing itself. An accent stays.
+    for path in TEXT:
+        assert not re.search(
+            r"\b(?:overline|underline|overbrace|underbrace)\(", Source(path.read_text("utf-8")).only(MATH)
+        )
+
+
+def paragraphs(page):
+    """Return the paragraphs, list items and table cells of an exported page as text, without parameters."""
+    body = page[page.index("<body") :]
+    body = re.sub(r"<(details|pre|svg)\b.*?</\1>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<math.*?</math>", lambda match: re.sub(r"<[^>]+>", "", match[0]), body, flags=re.DOTALL)
+    body = re.sub(r"</?(?:p|li|td|th|tr|figcaption|h\d|div|table)\b[^>]*>", "\0", body)
+    text = html.unescape(re.sub(r"<[^>]+>", "", body))
+    return [" ".join(line.split()) for line in text.split("\0") if line.strip()]
+
+
+# What a sentence looks like in which something is missing.
+BROKEN = re.compile(
+    r" [,;)](?!\w)| \.(?![\w.])|\(\s*\)|\( |,,|(?<!\.)\.\.(?!\.)|[:,(] ?\.(?!\.)"
+    r"|\b(?:of|is|by|to|at|than|from|the) ?[.;](?!\w)"
+)
+
+
+def test_broken_sentences_are_found():
+    for text in ("The risk is .", "from 3 to; and", "(see )", "It is 3 , and", "The end.. Then", "at risk, ."):
+        assert BROKEN.search(text)
+    assert not BROKEN.search("It is – at t = –, and (–) of 0.5 … and 1, ..., n.")
+
+
+@pytest.mark.parametrize("known", ["nothing", "configuration"])
+def test_the_text_stands_where_data_are_missing(known, tmp_path):
+    config = configuration.load_config(ROOT / "config.yaml", schema=ROOT / "schemas/config.schema.yaml")
+    ledger = configuration.read_mapping(ROOT / "report/claims.yaml")
+    missing = {"verdict": "not evaluated", "reason": "this run has no such experiment", "criterion_low": 0.0}
+    for claim in ledger["claims"]:
+        claim |= {"verdict": "not evaluated", "meaning": "-", "parts": [part | missing for part in claim["parts"]]}
+    data = {"values": {}, "claims": {}} if known == "nothing" else {"values": {"config": config}, "claims": ledger}
+    for name, content in data.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    empty = b'<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3" viewBox="0 0 4 3"></svg>'
+    page = typeset(
+        [*map(str, TEXT), str(ROOT / "report/references.bib")],
+        {f"{figure}.svg": empty for figure in [*config["figures"], "rule_graph"]},
+        {f"{name}.json": str(tmp_path / f"{name}.json") for name in data},
+        "html",
+    ).decode("utf-8")
+    text = paragraphs(page)
+    assert sum(len(line) > 200 for line in text) > 20  # there is a text
+    references = text.index("References")
+    assert [line for line in text[:references] if BROKEN.search(line)] == []
