@@ -61,7 +61,7 @@ def analyse(runs: xr.Dataset, limit: xr.Dataset, *, level: float, initial_law: s
         {
             **with_ends("risk", dims, risk, "population risk of noisy SGD"),
             **with_ends("risk_difference", dims, difference, "its excess over that of the limit"),
-            "independent_excess": v(dims, independent, "excess of the risk of as many independent neurons of the limit law"),
+            "independent_excess": v(dims, independent, "excess of the risk of as many independent neurons"),
             **with_ends("wasserstein_1", dims, mean_interval(w1, level), "W1 between norms of a run and the limit law"),
             **with_ends("wasserstein_2", dims, mean_interval(w2, level), "W2 between norms of a run and the limit law"),
             "kolmogorov": v(dims, pooled, "Kolmogorov distance between the norms of all runs and the limit law"),
