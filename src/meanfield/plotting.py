@@ -85,12 +85,13 @@ def short_log(axis) -> None:
 
 
 def risk_labels(axis) -> None:
-    """Label the decades of a logarithmic axis; where it shows none, a few numbers between them."""
-    low, high = sorted(axis.get_view_interval())
-    if np.floor(np.log10(high)) >= np.log10(low) - 1e-9:
-        short_log(axis)
+    """Label the decades of a logarithmic axis; where it shows less than two, a few numbers between them."""
+    low, high = np.log10(sorted(axis.get_view_interval()))
+    decades = np.floor(high + 1e-9) - np.ceil(low - 1e-9) + 1
+    short_log(axis)
+    if decades > 1:
         return
-    axis.set_minor_locator(LogLocator(subs=(2, 3, 5, 7)))
+    axis.set_minor_locator(LogLocator(subs=(2, 5) if decades else (2, 3, 5, 7)))
     axis.set_minor_formatter(FuncFormatter(lambda value, _: power(value)))
 
 

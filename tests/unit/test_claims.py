@@ -282,6 +282,16 @@ def test_the_explained_share_is_that_of_the_mean_gap():
     assert found[:3] == pytest.approx((0.5, 1 / (2 + half), 1 / (2 - half)))
 
 
+def test_a_number_that_nothing_random_decides_is_judged_as_it_stands():
+    certificate = xr.Dataset({"gap": ((), 1e-9), "unit": ((), 2.0)})
+    found = claims.stored(certificate, variable="gap", by="unit")
+    assert found.value == 5e-10
+    assert found.low == found.high == found.value
+    assert found.interval == claims.EXACT
+    assert claims.verdict(found, claims.region({"below": 1e-6})) == REPRODUCED
+    assert claims.verdict(found, claims.region({"below": 1e-12})) == NOT_REPRODUCED
+
+
 def test_smoothings_are_compared_up_to_the_greatest_strength():
     both = smoothed(1.0)
     assert claims.survival(both, smoothing="viscous", minimum=1).value == 1.0

@@ -67,7 +67,7 @@ def draw(data: xr.Dataset) -> Figure:
             axis.set_xlabel(xlabel)
             logarithmic(axis)
         final.legend(fontsize=5)
-    axes[0, 0].legend(fontsize=4.6, ncol=2, loc="lower left")
+    axes[1, 0].legend(fontsize=5, ncol=2, loc="lower right")
     _powers(axes[0, 2], data, labels)
     _distances(axes[1, 2], data)
     plotting.panels(

@@ -126,7 +126,7 @@ def _movements(axis: Axes, data: dict) -> None:
     _guide(axis, first["step"].values, 0.45 * float((0.5 - first["energy_share"]).max()), 1)
     _logarithmic(axis)
     axis.set_xlabel("step $h$")
-    axis.set_ylabel("one half minus the share of the energy")
+    axis.set_ylabel("½ − share of the energy")
 
 
 def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:

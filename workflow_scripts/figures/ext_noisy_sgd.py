@@ -38,7 +38,15 @@ def draw(data: xr.Dataset) -> Figure:
             rest.plot(path, data["distance_to_rest"][b, s], **line)
         risk.axhline(float(data["stationary_risk"][b]), color=colour, linewidth=0.5, alpha=0.6)
         _bars(risk, time, data, "risk", b, **spots)
-        _bars(difference, time * (1 + 0.06 * (b - 1)), data, "risk_difference", b, label=label, **spots)
+        _bars(
+            difference,
+            time * (1 + 0.06 * (b - 1)) + 0.05 * small * (b - 1),
+            data,
+            "risk_difference",
+            b,
+            label=label,
+            **spots,
+        )
         difference.plot(time, data["independent_excess"][b], color=colour, linewidth=0.7)
         _law(law, data, b, centre, width, colour, label)
         distance.plot(
@@ -64,6 +72,7 @@ def draw(data: xr.Dataset) -> Figure:
     energy.set_ylim(bottom=1e-5)
     for axis in (risk, difference, energy, rest):
         axis.set_xscale("symlog", linthresh=small)
+        axis.set_xlim(-0.2 * small, 1.5 * (last if axis is difference else path[-1]))
         axis.set_xlabel("time $t$")
     distance.set_xscale("log")
     plotting.short_log(distance.xaxis)

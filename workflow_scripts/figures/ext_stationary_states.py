@@ -119,7 +119,7 @@ def _families(axis: Axes, states: xr.Dataset) -> None:
         ),
         Line2D([], [], color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--", label="smallest risk"),
     ]
-    axis.legend(handles=handles, fontsize=5.5, loc="lower right")
+    axis.legend(handles=handles, fontsize=5.5, loc="lower left")
 
 
 def _basins(axis: Axes, states: xr.Dataset) -> None:

@@ -222,11 +222,19 @@ def share(
 
 
 def stored(dataset: xr.Dataset, *, variable: str, select: dict | None = None, by: str = "") -> Estimate:
-    """Return a value with the interval that was analysed with it, both divided by another value of the dataset."""
-    names = [f"{variable}_mean" if f"{variable}_mean" in dataset else variable, f"{variable}_low", f"{variable}_high"]
-    value, low, high = (float(_samples(_picked(dataset, name, select or {}), ())) for name in names)
+    """Return a value with the interval that was analysed with it, both divided by another value of the dataset.
+
+    A number without an interval is one that nothing random decides.
+    """
+    name = f"{variable}_mean" if f"{variable}_mean" in dataset else variable
+    ends = [f"{variable}_low", f"{variable}_high"]
+    random = any(end in dataset for end in ends)
+    names = [name, *ends] if random else [name]
+    value, *ends = (float(_samples(_picked(dataset, one, select or {}), ())) for one in names)
     unit = float(_samples(_picked(dataset, by, {}), ())) if by else 1.0
-    return Estimate(value / unit, low / unit, high / unit, dataset.sizes.get("replicate", 0), STORED)
+    low, high = ends or (value, value)
+    low, high = low / unit, high / unit
+    return Estimate(value / unit, low, high, dataset.sizes.get("replicate", 0), STORED if random else EXACT)
 
 
 def paired_ratio(
