@@ -67,7 +67,8 @@ def draw(data: xr.Dataset) -> Figure:
             axis.set_xlabel(xlabel)
             logarithmic(axis)
         final.legend(fontsize=5)
-    axes[1, 0].legend(fontsize=5, ncol=2, loc="lower right")
+    axes[0, 0].set_ylim(top=10 * axes[0, 0].get_ylim()[1])  # room for the legend
+    axes[0, 0].legend(fontsize=5, ncol=2, loc="upper right")
     _powers(axes[0, 2], data, labels)
     _distances(axes[1, 2], data)
     plotting.panels(

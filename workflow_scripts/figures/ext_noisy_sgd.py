@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 LINES = ("-", "--", ":", "-.")
-# Cells of a histogram that are drawn as one bar.
-_BAR = 4
+# Bars of the histogram, about.
+_BARS = 80
 
 
 def draw(data: xr.Dataset) -> Figure:
@@ -85,7 +85,7 @@ def draw(data: xr.Dataset) -> Figure:
     energy.set_ylabel(r"$F(\rho_t) - F(\rho_*)$")
     rest.set_ylabel(r"distance to rest, Kolmogorov")
     distance.set_ylabel("Kolmogorov distance")
-    for axis in (risk, difference, law, energy, distance):
+    for axis in (risk, law, energy, distance):
         axis.legend(fontsize=5)
     plotting.panels(
         axes.flat,
@@ -102,9 +102,10 @@ def _bars(axis, x, data: xr.Dataset, name: str, pick, **style) -> None:
 def _law(axis, data: xr.Dataset, b: int, centre, width: float, colour: str, label: str) -> None:
     # Several cells to a bar: the limit is finer than a histogram can be.
     share = data["histogram"].values[b, -1]
-    count = share.size // _BAR * _BAR
-    bars = share[:count].reshape(-1, _BAR).sum(axis=1) / (_BAR * width)
-    middle = centre[:count].reshape(-1, _BAR).mean(axis=1)
+    bar = max(1, share.size // _BARS)
+    count = share.size // bar * bar
+    bars = share[:count].reshape(-1, bar).sum(axis=1) / (bar * width)
+    middle = centre[:count].reshape(-1, bar).mean(axis=1)
     axis.step(middle, bars, where="mid", color=colour, linewidth=0.6, alpha=0.8, label=label)
     axis.plot(centre, data["limit_mass"].values[b, -1] / width, color=colour, linewidth=1)
     axis.plot(centre, data["stationary_mass"].values[b] / width, color="black", linewidth=0.6, linestyle=":")
