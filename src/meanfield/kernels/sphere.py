@@ -655,6 +655,9 @@ class Recurrence:
         )  # fmt: skip
 
 
+_ANY = Recurrence(1.0)._numbers()  # where no iteration is made
+
+
 def _padded(count: int) -> int:
     return -(-count // LANES) * LANES
 
@@ -716,6 +719,7 @@ class SphereState:
         )  # fmt: skip
         self._flow_work = (self._zeros(self.units_count, self.dimension), self._zeros(self.dimension + 1, width))
         self._buffers: dict[int, tuple] = {}
+        self._converted: tuple = (None, None)
 
     def _zeros(self, *shape: int) -> NDArray:
         return np.zeros(shape, self.dtype)
@@ -802,12 +806,15 @@ class SphereState:
         if self._unit[0] != GAUSSIAN:
             msg = "the flows have closed forms for Gaussian units only"
             raise ValueError(msg)
-        kind, rate, offset, amplitude, center, *arrays = flow
-        real = self.dtype.type
-        return (
-            kind, real(rate), real(offset), real(amplitude), (real(center[0]), real(center[1])),
-            *(np.ascontiguousarray(array, self.dtype) for array in arrays),
-        )  # fmt: skip
+        if self._converted[0] is not flow:
+            kind, rate, offset, amplitude, center, *arrays = flow
+            real = self.dtype.type
+            converted = (
+                kind, real(rate), real(offset), real(amplitude), (real(center[0]), real(center[1])),
+                *(np.ascontiguousarray(array, self.dtype) for array in arrays),
+            )  # fmt: skip
+            self._converted = (flow, converted)  # an integrator asks for the same one ten thousand times
+        return self._converted[1]
 
     def advance_flow(self, iterations: int, recurrence: Recurrence, flow: tuple) -> float:
         """Run iterations with the full gradient of a flow (explicit Euler, if the recurrence is plain descent).
@@ -830,21 +837,21 @@ class SphereState:
         """
         if iterations == 0:
             return np.nan
-        energy = self._run_flow(flow, iterations, recurrence)
+        energy = self._run_flow(flow, iterations, recurrence._numbers())
         self.iterations += iterations
         return energy
 
-    def _run_flow(self, flow, iterations, recurrence) -> float:
+    def _run_flow(self, flow, iterations, numbers) -> float:
         return float(
             _advance_flow(
-                self._u, self._w, self._v, iterations, self.units_count, self._flow(flow), recurrence._numbers(),
+                self._u, self._w, self._v, iterations, self.units_count, self._flow(flow), numbers,
                 self._memory, self._work, *self._flow_work,
             )
         )  # fmt: skip
 
     def flow_velocity(self, flow: tuple) -> tuple[NDArray, float]:
         """Return the right-hand side of a flow at u, shape (unit, parameter), tangent, and its objective."""
-        energy = self._run_flow(flow, 0, Recurrence(1.0))
+        energy = self._run_flow(flow, 0, _ANY)
         return np.ascontiguousarray(self._v[:, : self.units_count].T), energy
 
     def set_units(self, units: NDArray) -> None:
