@@ -53,9 +53,7 @@ def kernel_density(sample: Floats, points: int = 2048, weights: Floats | None = 
     binned = np.bincount(left, mass * (1 - share), points) + np.bincount(left + 1, mass * share, points)
     reach = math.ceil(6 * bandwidth / spacing)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * spacing / bandwidth) ** 2)
-    from scipy import signal  # here, because its import takes most of a second, which every job would pay
-
-    smooth = signal.fftconvolve(binned, kernel / kernel.sum(), mode="full")[reach : reach + points]
+    smooth = np.convolve(binned, kernel / kernel.sum())[reach : reach + points]
     return Density(grid, np.maximum(smooth, 0.0) / (total * spacing))
 
 
