@@ -282,6 +282,16 @@ def test_the_explained_share_is_that_of_the_mean_gap():
     assert found[:3] == pytest.approx((0.5, 1 / (2 + half), 1 / (2 - half)))
 
 
+def test_places_are_named_by_numbers_or_by_words():
+    named = xr.Dataset({"y": ("dimension", [3.0, 4.0, 5.0])}, coords={"dimension": ["20", "40", "∞"]})
+    counted = xr.Dataset({"y": ("dimension", [3.0, 4.0])}, coords={"dimension": [20, 40]})
+    for dataset in (named, counted):
+        assert claims.stored(dataset, variable="y", select={"dimension": 40}).value == 4.0
+    assert claims.stored(named, variable="y", select={"dimension": "∞"}).value == 5.0
+    with pytest.raises(claims.UnavailableError):
+        claims.stored(named, variable="y", select={"dimension": 80})
+
+
 def test_a_number_that_nothing_random_decides_is_judged_as_it_stands():
     certificate = xr.Dataset({"gap": ((), 1e-9), "unit": ((), 2.0)})
     found = claims.stored(certificate, variable="gap", by="unit")

@@ -141,7 +141,8 @@ def _picked(dataset: xr.Dataset, variable: str, select: dict[str, Any]) -> xr.Da
             found = found.isel({axis: 0 if label == "first" else -1})
             continue
         labels = dataset[axis].values
-        same = np.isclose(labels, label, rtol=1e-9) if isinstance(label, int | float) else labels.astype(str) == label
+        numbers = isinstance(label, int | float) and np.issubdtype(labels.dtype, np.number)
+        same = np.isclose(labels, label, rtol=1e-9) if numbers else labels.astype(str) == str(label)
         if not same.any():
             known = ", ".join(map(str, labels))
             raise UnavailableError(f"no {axis} {label!r} in this run (there are: {known})")
