@@ -114,7 +114,7 @@ class Project:
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         done = subprocess.run(
             self.command(*arguments, cores=cores),
-            cwd=self.folder, capture_output=True, text=True, timeout=900, env=environment, check=False, **options,
+            cwd=self.folder, capture_output=True, text=True, timeout=1800, env=environment, check=False, **options,
         )  # fmt: skip
         if check and done.returncode:
             pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
