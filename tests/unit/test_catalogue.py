@@ -34,6 +34,12 @@ def test_the_gallery_shows_every_figure_and_no_other(config):
     assert {name for name in pictures if name.startswith(("fig", "ext_"))} <= set(config["figures"])
 
 
+def test_the_page_of_times_lists_every_figure(config):
+    page = (ROOT / "docs/times.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| \d+ \| \d+ \| [\d.]+ (?:s|min|h) ", page, re.MULTILINE)
+    assert set(listed) == set(config["figures"]), "python -m meanfield times"
+
+
 @pytest.mark.parametrize("name", registry.METHODS)
 def test_every_optimiser_has_equation_ranges_cost_clock_and_source(name):
     module = registry.load(registry.METHODS, name)
