@@ -12,7 +12,7 @@ cost the square of the width.
 Arrays out, no files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +89,59 @@ class RiskMeter:
         return float(self.weights @ found.var(axis=1, ddof=1))
 
 
+def distinct(stops: list[int]) -> list[int]:
+    """Return the iterations at which a run is seen: records that fall on one iteration are one look."""
+    return sorted(set(stops))
+
+
+class Look(NamedTuple):
+    """What a network is reduced to at a record."""
+
+    norms: Floats  # shape (neuron,) [1]
+    risk: float  # population risk, see above [1]
+    averaged_risk: float  # that of the average over rotations, exact [1]
+
+
+def looks(
+    run: Iterable[Floats], stops: list[int], meter: RiskMeter, names: tuple[int, str, int], lost: str, step_size: float
+) -> Iterator[Look]:
+    """Yield the look at each record of a run.
+
+    Parameters
+    ----------
+    run : iterable of array, shape (neuron, coordinate)
+        The weights at the `distinct` iterations [1].
+    stops : list of int, increasing
+        Iterations of the records.
+    meter : RiskMeter
+        Measures risks.
+    names : tuple
+        Root seed, experiment and replicate; they name the stream of test directions.
+    lost, step_size
+        Who ran and with which step, for the message.
+
+    Raises
+    ------
+    DivergenceError
+        If weights stop being finite.
+
+    """
+    seen = dict(zip(distinct(stops), run, strict=True))
+    generator = np.random.default_rng(seed_sequence(*names, TEST_POINTS))
+    _, experiment, replicate = names
+    for stop in stops:
+        weights = seen[stop].astype(float)
+        norms = np.sqrt((weights**2).sum(axis=1))
+        if not np.isfinite(norms).all():
+            msg = (
+                f"{experiment}, replicate {replicate}: {lost} stopped being finite by iteration {stop}; "
+                f"step_size {step_size:g} is too large"
+            )
+            raise DivergenceError(msg)
+        averaged = meter.averaged(norms)
+        yield Look(norms, averaged + meter.rest(weights, generator), averaged)
+
+
 def run_ensemble(
     *,
     experiment: str,
@@ -146,30 +199,15 @@ def run_ensemble(
             state = data.block_state(law.sample(neurons, data.dimension, *names).astype(precision))
             runs = run_blocks(
                 state, lambda one, first, last, s=settings: one.advance_stream(first, last, **s),
-                lambda one: one.weights, _unique(stops),
+                lambda one: one.weights, distinct(stops),
             )  # fmt: skip
-            seen = dict(zip(_unique(stops), runs, strict=True))
-            generator = np.random.default_rng(seed_sequence(*names, TEST_POINTS))
-            for k, stop in enumerate(stops):
-                weights = seen[stop].astype(float)
-                norms = np.sqrt((weights**2).sum(axis=1))
-                if not np.isfinite(norms).all():
-                    msg = (
-                        f"{experiment}, replicate {m}: SGD of {neurons} neurons stopped being finite by iteration "
-                        f"{stop}; step_size {step_size:g} is too large"
-                    )
-                    raise DivergenceError(msg)
+            for k, look in enumerate(looks(runs, stops, meter, names, f"SGD of {neurons} neurons", step_size)):
                 for n, name in enumerate(test_functions):
-                    value = TEST_FUNCTIONS[name].value(norms)
+                    value = TEST_FUNCTIONS[name].value(look.norms)
                     mean[n, m, k], square[n, m, k] = value.mean(), (value**2).mean()
-                averaged[m, k] = meter.averaged(norms)
-                risk[m, k] = averaged[m, k] + meter.rest(weights, generator)
+                risk[m, k], averaged[m, k] = look.risk, look.averaged_risk
                 if k in kept:
-                    norm[m, kept.index(k)] = norms
+                    norm[m, kept.index(k)] = look.norms
         found.append(Cell(neurons, step_size, np.array(stops), mean, square, risk, averaged, norm))
         progress(1)
     return found
-
-
-def _unique(stops: list[int]) -> list[int]:
-    return sorted(set(stops))

@@ -6,10 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.errors import DivergenceError
 from meanfield.families.noisy import noisy_sgd
-from meanfield.fluctuation_runs import RiskMeter, make_problem
-from meanfield.kernels.streams import TEST_POINTS, seed_sequence
+from meanfield.fluctuation_runs import RiskMeter, distinct, looks, make_problem
 from meanfield.limits.schedule import Schedule
 from meanfield.methods import langevin
 from meanfield.methods.runs import trajectory
@@ -69,22 +67,11 @@ def run_noisy(
             names = (seed, experiment, m)
             runs = trajectory(
                 langevin, method, data, law.sample(neurons, data.dimension, *names).astype(precision),
-                schedule=Schedule(), step_size=step_size, stops=sorted(set(stops)), root=seed, experiment=experiment,
+                schedule=Schedule(), step_size=step_size, stops=distinct(stops), root=seed, experiment=experiment,
                 replicate=m,
             )  # fmt: skip
-            seen = dict(zip(sorted(set(stops)), runs, strict=True))
-            generator = np.random.default_rng(seed_sequence(*names, TEST_POINTS))
-            for k, stop in enumerate(stops):
-                weights = seen[stop].astype(float)
-                norms = np.sqrt((weights**2).sum(axis=1))
-                if not np.isfinite(norms).all():
-                    msg = (
-                        f"{experiment}, replicate {m}: noisy SGD at inverse temperature {beta:g} stopped being finite "
-                        f"by iteration {stop}; step_size {step_size:g} is too large"
-                    )
-                    raise DivergenceError(msg)
-                averaged[b, m, k] = meter.averaged(norms)
-                risk[b, m, k] = averaged[b, m, k] + meter.rest(weights, generator)
-                norm[b, m, k] = norms
+            lost = f"noisy SGD at inverse temperature {beta:g}"
+            for k, look in enumerate(looks(runs, stops, meter, names, lost, step_size)):
+                norm[b, m, k], risk[b, m, k], averaged[b, m, k] = look
             progress(1)
     return NoisyRuns(kept, risk, averaged, norm)

@@ -1,6 +1,7 @@
 """What the families share: checks of a method's entry, recorded iterations, replicates of each job."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -29,6 +30,37 @@ def method_problems(key: str, settings: dict, table: dict[str, str] = registry.M
         except ValueError as error:
             problems.append(f"{key}.hyperparameters.{error}")
     return problems
+
+
+def activation_problems(config: dict, key: str, experiment: dict) -> list[str]:
+    """Return a line if an experiment's activation is not among the configuration's."""
+    name = experiment["problem"]["activation"]
+    if name in config["activations"]:
+        return []
+    return [words.unknown(f"{key}.problem.activation", name, config["activations"])]
+
+
+def increasing_problems(key: str, values: list) -> list[str]:
+    """Return a line if a list does not increase strictly."""
+    if any(b <= a for a, b in itertools.pairwise(values)):
+        return [f"{key}: {words.show(values)} found; they must increase strictly"]
+    return []
+
+
+def time_problems(key: str, times: list[float]) -> list[str]:
+    """Return a line if record times do not begin with 0 or do not increase strictly."""
+    if times[0] == 0 and not increasing_problems(key, times):
+        return []
+    return [f"{key}: {words.show(times)} found; they must begin with 0 and increase strictly"]
+
+
+def isotropic_problem(config: dict, experiment: str) -> dict:
+    """Return the problem of an experiment on isotropic Gaussians and its activation, as its jobs take them."""
+    problem = config["experiments"][experiment]["problem"]
+    return {
+        "problem": {key: value for key, value in problem.items() if key != "activation"},
+        "activation": config["activations"][problem["activation"]],
+    }
 
 
 def snapshot_problems(key: str, settings: dict) -> list[str]:

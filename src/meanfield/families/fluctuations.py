@@ -1,8 +1,7 @@
 """Two-layer networks on isotropic Gaussians beside their limit: rates, dependence of neurons, normal fluctuations."""
 
-import itertools
-
 from meanfield import words
+from meanfield.families.common import activation_problems, increasing_problems, isotropic_problem, time_problems
 from meanfield.fluctuation_runs import cells
 
 # Datasets by the key of `analyse` that asks for them.
@@ -13,13 +12,8 @@ LARGEST_WORK = 1e14
 
 def problems(config: dict, key: str, experiment: dict) -> list[str]:
     """Return one line per problem of an experiment that the schema cannot see."""
-    found = []
-    name = experiment["problem"]["activation"]
-    if name not in config["activations"]:
-        found.append(words.unknown(f"{key}.problem.activation", name, config["activations"]))
     times = experiment["times"]
-    if times[0] != 0 or any(b <= a for a, b in itertools.pairwise(times)):
-        found.append(f"{key}.times: {words.show(times)} found; they must begin with 0 and increase strictly")
+    found = activation_problems(config, key, experiment) + time_problems(f"{key}.times", times)
     for n, t in enumerate(experiment["law_times"]):
         if t not in times:
             found.append(f"{key}.law_times.{n}: {t} found, which is none of {key}.times")
@@ -35,9 +29,7 @@ def _ensemble_problems(key: str, ensemble: dict, last: float) -> list[str]:
         return [f"{key}: {listed} found, exactly one of step_sizes, noise_ratio needed"]
     found = []
     for name in ("neurons", "step_sizes"):
-        values = ensemble.get(name, [])
-        if any(b <= a for a, b in itertools.pairwise(values)):
-            found.append(f"{key}.{name}: {words.show(values)} found; they must increase strictly")
+        found += increasing_problems(f"{key}.{name}", ensemble.get(name, []))
     for neurons, step in cells(ensemble):
         if step > last:
             found.append(f"{key}: a step size of {step:.3g} found, at most the last time, {last}, needed")
@@ -103,8 +95,7 @@ def ensembles_of(experiment: dict, dataset: str) -> list[str]:
 def _common(config: dict, experiment: str) -> dict:
     block = config["experiments"][experiment]
     return {
-        "problem": {key: value for key, value in block["problem"].items() if key != "activation"},
-        "activation": config["activations"][block["problem"]["activation"]],
+        **isotropic_problem(config, experiment),
         "initial_law": block["initial_law"],
         "times": block["times"],
         "test_functions": block["test_functions"],

@@ -7,6 +7,8 @@ import numpy as np
 
 from meanfield import registry, words
 from meanfield.families.common import (
+    activation_problems,
+    increasing_problems,
     method_problems,
     record_iterations,
     snapshot_problems,
@@ -32,10 +34,8 @@ SOURCES = ("step_size", "tuned", "control_of")
 
 def problems(config: dict, key: str, experiment: dict) -> list[str]:
     """Return one line per problem of an experiment that the schema cannot see."""
-    found = []
     problem = experiment["problem"]
-    if problem["activation"] not in config["activations"]:
-        found.append(words.unknown(f"{key}.problem.activation", problem["activation"], config["activations"]))
+    found = activation_problems(config, key, experiment)
     if problem.get("informative", 0) > problem["dimension"]:
         found.append(
             f"{key}.problem.informative: {problem['informative']} found, "
@@ -51,10 +51,7 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
         found += _sweep_problems(f"{key}.sweeps.{name}", sweep)
     for name, study in parts["widths"].items():
         found += method_problems(f"{key}.widths.{name}", study)
-        if any(b <= a for a, b in itertools.pairwise(study["neurons"])):
-            found.append(
-                f"{key}.widths.{name}.neurons: {words.show(study['neurons'])} found; they must increase strictly"
-            )
+        found += increasing_problems(f"{key}.widths.{name}.neurons", study["neurons"])
         if not parts["solve"]:
             found.append(f"{key}.widths.{name}: a limit equation under {key}.solve is needed to compare with")
         if not method_problems("", study) and _matched(study, experiment) is None:
@@ -88,9 +85,7 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
     if "convergence" in experiment and problem["kind"] != "isotropic_gaussians":
         found.append(f"{key}.convergence: found for {problem['kind']}; allowed for isotropic_gaussians")
     elif "convergence" in experiment:
-        times = experiment["convergence"]["times"]
-        if any(b <= a for a, b in itertools.pairwise(times)):
-            found.append(f"{key}.convergence.times: {words.show(times)} found; they must increase strictly")
+        found += increasing_problems(f"{key}.convergence.times", experiment["convergence"]["times"])
     return found
 
 

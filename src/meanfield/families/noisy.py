@@ -1,9 +1,13 @@
 """Noisy SGD of two-layer networks on isotropic Gaussians beside the distributional dynamics with diffusion."""
 
-import itertools
-
 from meanfield import words
-from meanfield.families.common import method_problems
+from meanfield.families.common import (
+    activation_problems,
+    increasing_problems,
+    isotropic_problem,
+    method_problems,
+    time_problems,
+)
 
 # Most updates of a neuron in all runs: beyond it an entry is surely a slip.
 LARGEST_WORK = 1e14
@@ -11,16 +15,10 @@ LARGEST_WORK = 1e14
 
 def problems(config: dict, key: str, experiment: dict) -> list[str]:
     """Return one line per problem of an experiment that the schema cannot see."""
-    found = []
-    name = experiment["problem"]["activation"]
-    if name not in config["activations"]:
-        found.append(words.unknown(f"{key}.problem.activation", name, config["activations"]))
     times = experiment["times"]
-    if times[0] != 0 or any(b <= a for a, b in itertools.pairwise(times)):
-        found.append(f"{key}.times: {words.show(times)} found; they must begin with 0 and increase strictly")
+    found = activation_problems(config, key, experiment) + time_problems(f"{key}.times", times)
     betas = experiment["inverse_temperatures"]
-    if any(b <= a for a, b in itertools.pairwise(betas)):
-        found.append(f"{key}.inverse_temperatures: {words.show(betas)} found; they must increase strictly")
+    found += increasing_problems(f"{key}.inverse_temperatures", betas)
     runs = experiment["simulate"]
     if runs["initial_law"] not in experiment["initial_laws"]:
         found.append(words.unknown(f"{key}.simulate.initial_law", runs["initial_law"], experiment["initial_laws"]))
@@ -59,8 +57,7 @@ def method_entries(experiment: dict) -> dict[str, list[str]]:
 def _common(config: dict, experiment: str) -> dict:
     block = config["experiments"][experiment]
     return {
-        "problem": {key: value for key, value in block["problem"].items() if key != "activation"},
-        "activation": config["activations"][block["problem"]["activation"]],
+        **isotropic_problem(config, experiment),
         "times": block["times"],
         "inverse_temperatures": block["inverse_temperatures"],
         "regularisation": block["regularisation"],

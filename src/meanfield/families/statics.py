@@ -1,8 +1,7 @@
 """Rotation-invariant laws by themselves: optimal ones, stationary ones, and the flow of laws as a gradient flow."""
 
-import itertools
-
 from meanfield import words
+from meanfield.families.common import activation_problems, increasing_problems
 
 # Averages of smooth activations are accurate up to this product of gain, norm and standard deviation of the inputs.
 SMOOTH_REACH = 40.0
@@ -18,17 +17,11 @@ DATASETS = {
 def problems(config: dict, key: str, experiment: dict) -> list[str]:
     """Return one line per problem of an experiment that the schema cannot see."""
     problem = experiment["problem"]
-    if problem["activation"] not in config["activations"]:
-        return [words.unknown(f"{key}.problem.activation", problem["activation"], config["activations"])]
+    if unknown := activation_problems(config, key, experiment):
+        return unknown
     activation = config["activations"][problem["activation"]]
     find = {"isotropic_statics": _law_problems, "stationary_laws": _state_problems, "radial_flow": _movement_problems}
     return find[problem["kind"]](key, experiment, activation)
-
-
-def _increasing(key: str, values: list) -> list[str]:
-    if any(b <= a for a, b in itertools.pairwise(values)):
-        return [f"{key}: {words.show(values)} found; they must increase strictly"]
-    return []
 
 
 def _range(key: str, block: dict) -> list[str]:
@@ -53,11 +46,11 @@ def _reach(key: str, norm: float, widest: float, activation: dict) -> list[str]:
 def _law_problems(key: str, experiment: dict, activation: dict) -> list[str]:
     widest = 1 + max([*experiment["separations"], experiment["tried"]["greatest"], *experiment["ends"]["separations"]])
     return [
-        *_increasing(f"{key}.dimensions", experiment["dimensions"]),
-        *_increasing(f"{key}.separations", experiment["separations"]),
+        *increasing_problems(f"{key}.dimensions", experiment["dimensions"]),
+        *increasing_problems(f"{key}.separations", experiment["separations"]),
         *_range(f"{key}.tried", experiment["tried"]),
-        *_increasing(f"{key}.ends.separations", experiment["ends"]["separations"]),
-        *_increasing(f"{key}.ends.times", experiment["ends"]["times"]),
+        *increasing_problems(f"{key}.ends.separations", experiment["ends"]["separations"]),
+        *increasing_problems(f"{key}.ends.times", experiment["ends"]["times"]),
         *_reach(f"{key}.largest_norm", experiment["largest_norm"], widest, activation),
         *(
             words.unknown(f"{key}.ends.sgd.initial_laws", name, experiment["ends"]["initial_laws"])
@@ -77,10 +70,10 @@ def _state_problems(key: str, experiment: dict, activation: dict) -> list[str]:
             found.append(f"{key}.problem.{name}: {state}")
     if "teacher_masses" in problem and abs(sum(problem["teacher_masses"]) - 1) > 1e-9:
         found.append(f"{key}.problem.teacher_masses: {words.show(problem['teacher_masses'])} found; a sum of 1 needed")
-    found += _increasing(f"{key}.masses", experiment["masses"])
+    found += increasing_problems(f"{key}.masses", experiment["masses"])
     found += _range(f"{key}.two_spheres", experiment["two_spheres"])
     found += _range(f"{key}.continuation", continuation)
-    found += _increasing(f"{key}.continuation.checked", continuation["checked"])
+    found += increasing_problems(f"{key}.continuation.checked", continuation["checked"])
     found += _range(f"{key}.basins.scales", basins["scales"])
     found += [
         f"{key}.continuation.checked.{n}: {value} found, between least = {continuation['least']} and greatest = "
@@ -88,7 +81,7 @@ def _state_problems(key: str, experiment: dict, activation: dict) -> list[str]:
         for n, value in enumerate(continuation["checked"])
         if not continuation["least"] <= value <= continuation["greatest"]
     ]
-    found += _increasing(f"{key}.basins.borders", basins["borders"])
+    found += increasing_problems(f"{key}.basins.borders", basins["borders"])
     found += [
         f"{key}.basins.borders.{n}: {value} found, at most {key}.continuation.greatest = "
         f"{continuation['greatest']} needed"
@@ -111,8 +104,8 @@ def _state_problems(key: str, experiment: dict, activation: dict) -> list[str]:
 
 def _movement_problems(key: str, experiment: dict, activation: dict) -> list[str]:
     found = [
-        *_increasing(f"{key}.steps", experiment["steps"]),
-        *_increasing(f"{key}.intervals", experiment["intervals"]),
+        *increasing_problems(f"{key}.steps", experiment["steps"]),
+        *increasing_problems(f"{key}.intervals", experiment["intervals"]),
     ]
     first = experiment["steps"][0]
     found += [

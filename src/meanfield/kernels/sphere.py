@@ -313,6 +313,15 @@ def _radial(v, u, dimension, normal):
         normal[i] *= inverse
 
 
+@nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _project(v, u, dimension, normal):
+    # v becomes tangent to the sphere at u.
+    _radial(v, u, dimension, normal)
+    for j in range(dimension):
+        for i in range(normal.size):
+            v[j, i] -= normal[i] * u[j, i]
+
+
 # -- two-sequence recurrence ---------------------------------------------------------------------------------
 
 
@@ -348,10 +357,7 @@ def _roll(u, w, v, eta, momentum, constrained, normal, scale):
     # Heavy ball: the second sequence holds u minus the velocity p, in the ambient space; u' = u + p' on the sphere.
     rows, width = u.shape
     if constrained > 0:
-        _radial(v, u, constrained, normal)
-        for j in range(constrained):
-            for i in range(width):
-                v[j, i] -= normal[i] * u[j, i]
+        _project(v, u, constrained, normal)
     for j in range(rows):
         for i in range(width):
             v[j, i] = momentum * (u[j, i] - w[j, i]) + eta * v[j, i]
@@ -525,11 +531,7 @@ def _advance_flow(u, w, v, iterations, units, flow, recurrence, memory, work, y,
     dimension = u.shape[0] - 1
     if iterations == 0:
         energy = _flow_velocity(u, v, y, force, units, flow, work)
-        normal = work[4]
-        _radial(v, u, dimension, normal)
-        for j in range(dimension):
-            for i in range(normal.size):
-                v[j, i] -= normal[i] * u[j, i]
+        _project(v, u, dimension, work[4])
         return energy
     energy = np.nan
     for _ in range(iterations):

@@ -22,7 +22,7 @@ from meanfield.kernels.sphere import (
     _copy,
     _cubic,
     _flow_velocity,
-    _radial,
+    _project,
     _retract,
 )
 from meanfield.kernels.streams import fill_block
@@ -34,10 +34,7 @@ def _noisy_step(y, x, v, noise, rates, units, constrained, normal, scale):
     step, pull, decay, amplitude = rates[0], rates[1], rates[2], rates[3]
     rows, width = y.shape
     if constrained > 0:
-        _radial(v, y, constrained, normal)
-        for j in range(constrained):
-            for i in range(width):
-                v[j, i] -= normal[i] * y[j, i]
+        _project(v, y, constrained, normal)
     for j in range(rows):
         for i in range(width):
             scale[i] = step * v[j, i] - pull * (y[j, i] - x[j, i]) - decay * y[j, i]
