@@ -185,22 +185,24 @@ def footnote(figure: Figure, text: str) -> None:
 
 def _settle(figure: Figure) -> None:
     # The layout is decided once and rounded: its solver leaves the last bits of the positions to chance, and the names
-    # of clip paths in SVG follow those bits.
+    # of clip paths in SVG follow those bits. To be called where no layout is the default: even an engine that does
+    # nothing has matplotlib draw each format twice.
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
     for axis in figure.axes:
         axis.set_position(np.round(axis.get_position(original=True).bounds, 6))
 
 
 def save(figure: Figure, outputs: Iterable[str | Path]) -> None:
     """Save a figure under each name, by its ending, with nothing in it that changes from run to run."""
-    _settle(figure)
-    for output in map(Path, outputs):
-        metadata = {
-            ".pdf": {"CreationDate": None, "ModDate": None},
-            ".svg": {"Date": None},
-            ".png": {"Software": None},
-        }[output.suffix]
-        with io.atomic(output) as temporary:
-            figure.savefig(temporary, format=output.suffix[1:], metadata=metadata)
+    with plt.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        _settle(figure)
+        for output in map(Path, outputs):
+            metadata = {
+                ".pdf": {"CreationDate": None, "ModDate": None},
+                ".svg": {"Date": None},
+                ".png": {"Software": None},
+            }[output.suffix]
+            with io.atomic(output) as temporary:
+                figure.savefig(temporary, format=output.suffix[1:], metadata=metadata)
     plt.close(figure)

@@ -137,23 +137,29 @@ def _logistic(z, slope):
             z[i] = inverse if z[i] >= 0 else e * inverse
 
 
+@nb.njit(nogil=True)
+def _eight(a, m):
+    return a[m], a[m + 1], a[m + 2], a[m + 3], a[m + 4], a[m + 5], a[m + 6], a[m + 7]
+
+
 @nb.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _series(s, slope, t, center, values, slopes):
-    # With t = center[0] s + center[1] in [0, 1], s = sum_m values[m] t^m and slope likewise, in place; tables start
-    # at the highest power and have a multiple of four entries. All terms are positive: nothing cancels.
+    # With t = center[0] s + center[1] in [-1, 1], s = sum_m values[m] t^m and slope likewise, in place; tables start
+    # at the highest power and have a multiple of eight entries: the fewer passes, the less goes through memory.
     scale, shift = center
-    a0, a1, a2, a3 = values[0], values[1], values[2], values[3]
-    b0, b1, b2, b3 = slopes[0], slopes[1], slopes[2], slopes[3]
     for i in range(s.size):
         t[i] = scale * s[i] + shift
-        s[i] = ((a0 * t[i] + a1) * t[i] + a2) * t[i] + a3
-        slope[i] = ((b0 * t[i] + b1) * t[i] + b2) * t[i] + b3
-    for m in range(4, values.size, 4):
-        a0, a1, a2, a3 = values[m], values[m + 1], values[m + 2], values[m + 3]
-        b0, b1, b2, b3 = slopes[m], slopes[m + 1], slopes[m + 2], slopes[m + 3]
+        s[i] = 0
+        slope[i] = 0
+    for m in range(0, values.size, 8):
+        a0, a1, a2, a3, a4, a5, a6, a7 = _eight(values, m)
+        b0, b1, b2, b3, b4, b5, b6, b7 = _eight(slopes, m)
         for i in range(s.size):
-            s[i] = (((s[i] * t[i] + a0) * t[i] + a1) * t[i] + a2) * t[i] + a3
-            slope[i] = (((slope[i] * t[i] + b0) * t[i] + b1) * t[i] + b2) * t[i] + b3
+            x = t[i]
+            z = (((s[i] * x + a0) * x + a1) * x + a2) * x + a3
+            s[i] = (((z * x + a4) * x + a5) * x + a6) * x + a7
+            z = (((slope[i] * x + b0) * x + b1) * x + b2) * x + b3
+            slope[i] = (((z * x + b4) * x + b5) * x + b6) * x + b7
 
 
 # -- units and samples ---------------------------------------------------------------------------------------
@@ -861,7 +867,7 @@ class SphereState:
         self._u[:, : self.units_count] = units.T
         if self._unit[0] == GAUSSIAN:
             centers = self._u[: self.dimension]
-            centers *= np.sqrt(self.dimension / np.sum(centers * centers, axis=0))
+            centers *= np.sqrt(self.dimension / np.einsum("ji,ji->i", centers, centers))
         self._w[:] = self._u
 
     def snapshot(self) -> dict[str, NDArray]:

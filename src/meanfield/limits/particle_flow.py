@@ -126,8 +126,11 @@ def solve_flow(
         return state.flow_velocity(code)
 
     def right_hand_side(_: float, z: Floats) -> Floats:
-        v, _ = velocity(z)
-        return np.append(v, np.sum(v * v) / count)
+        v = velocity(z)[0].ravel()
+        derivative = np.empty_like(z)
+        derivative[:-1] = v
+        derivative[-1] = np.add.reduce(v * v) / count
+        return derivative
 
     def retracted(z: Floats) -> Floats:
         moved = z[:-1].reshape(shape)

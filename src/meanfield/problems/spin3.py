@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import permutations
 
 import numpy as np
+from numpy.polynomial import Polynomial, chebyshev
 from numpy.typing import NDArray
 from scipy import special
 
@@ -71,6 +72,21 @@ def bessel_series(order: float, k: Floats) -> Floats:
             total = total + term
         result[tiny] = np.exp(-k[tiny]) * total
     return result
+
+
+def _economised(powers: Floats) -> Floats:
+    # Lowest power first. T_n = 2^{n-1} x^n + ... is at most one, so x^n 2^{n-1} may be replaced by the rest. Where the
+    # numbers that are taken away are larger than the sum itself, rounding would show.
+    total, spent = np.sum(powers), 0.0
+    while len(powers) > 1:
+        degree = len(powers) - 1
+        highest = powers[-1] * 2.0 ** (1 - degree)
+        taken = highest * chebyshev.cheb2poly([0.0] * degree + [1.0])
+        spent += abs(highest)
+        if not (spent <= 1e-17 * total and np.max(np.abs(taken)) <= total):  # also where the numbers overflow
+            break
+        powers = (powers - taken)[:-1]
+    return powers
 
 
 @dataclass(frozen=True)
@@ -153,6 +169,20 @@ class GaussianUnits:
         series = self.amplitude**2 * np.exp(logarithm - 2 * k)
         rest = np.cumsum(series[::-1])[::-1]
         return series[: int(np.argmax(rest < 1e-18 * rest[0]))]
+
+    def pair_tables(self) -> tuple[Floats, Floats]:
+        r"""Return polynomials for K and for its derivative in <z, z'>, as the compiled kernels take them.
+
+        Coefficients of powers of :math:`x = \langle z, z'\rangle / d`, highest first, shape (power,), a multiple of
+        eight. In x all are positive as well, so that none loses digits of the largest value. The series is economised
+        (Lanczos): its highest term is replaced by the polynomial of lower degree that is nearest on [-1, 1], as long
+        as all replacements together change K by less than 1e-17 of its value at x = 1. A third of the terms go.
+        """
+        shifted = Polynomial(self.pair_series)(Polynomial([0.5, 0.5]))
+        tables = [_economised(one.coef) for one in (shifted, shifted.deriv() / self.dimension)]
+        length = -(-max(map(len, tables)) // 8) * 8
+        first, second = (np.pad(table, (0, length - len(table)))[::-1].copy() for table in tables)
+        return first, second
 
     def kernel_code(self) -> tuple:
         """Return the units as the compiled kernels take them."""
@@ -355,13 +385,8 @@ class Spin3:
         P the projection on the tangent space. Its objective is the loss without :math:`\tfrac12 E f^2`.
         """
         first, third = kernel.eigenvalue(1), kernel.eigenvalue(3)
-        # Highest power first, a multiple of four terms.
-        series = np.zeros(-(-len(kernel.pair_series) // 4) * 4)
-        series[: len(kernel.pair_series)] = kernel.pair_series
-        slopes = np.arange(1, len(series)) * series[1:] / (2 * self.dimension)
         return (
-            sphere.SERIES, 1.0, 0.0, 1.0, (1 / (2 * self.dimension), 0.5),
-            series[::-1], np.append(slopes, 0.0)[::-1],
+            sphere.SERIES, 1.0, 0.0, 1.0, (1 / self.dimension, 0.0), *kernel.pair_tables(),
             third * self._quadratic(), (first - third) * 3 / (self.dimension + 2) * self.trace,
         )  # fmt: skip
 
