@@ -1,6 +1,7 @@
 """Datasets on disk: labels for arrays, atomic writing, careful reading. The only module that knows netCDF."""
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ import psutil
 import xarray as xr
 
 from meanfield.errors import DataError
+
+# The last line of each of our files: the SHA-256 of all bytes before it. The library leaves alone what follows its own
+# bytes; its own checksums cover chunks of numbers only, and some damage elsewhere makes it loop for ever.
+_SEAL = b"\nmeanfield SHA-256 "
+_SEAL_LENGTH = len(_SEAL) + 64 + 1
 
 
 @contextmanager
@@ -52,7 +58,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_dataset(dataset: xr.Dataset, path: str | Path) -> None:
-    """Write a stamped dataset as netCDF-4, compressed and with a checksum on every chunk, atomically."""
+    """Write a stamped dataset as netCDF-4, compressed and sealed by a checksum of the whole file, atomically."""
     if "meanfield_parameters" not in dataset.attrs:
         msg = f"dataset for {path} was not stamped with its provenance"
         raise ValueError(msg)
@@ -63,6 +69,31 @@ def write_dataset(dataset: xr.Dataset, path: str | Path) -> None:
             encoding[name].update(zlib=True, complevel=4, shuffle=True, fletcher32=True)
     with atomic(path) as temporary:
         dataset.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+        seal = _seal(temporary.read_bytes())
+        with temporary.open("ab") as stream:
+            stream.write(seal)
+
+
+def _seal(contents: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(contents).hexdigest().encode() + b"\n"
+
+
+def _check_seal(path: Path) -> None:
+    # Before the netCDF library sees anything of the file.
+    try:
+        contents = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    body, seal = contents[:-_SEAL_LENGTH], contents[-_SEAL_LENGTH:]
+    if seal == _seal(body):
+        return
+    if not contents.startswith(b"\x89HDF"):
+        found = "not a readable netCDF-4 file"
+    elif seal.startswith(_SEAL):
+        found = "damaged: its bytes do not match its checksum"
+    else:
+        found = "cut short, or not a dataset of this project: the checksum at its end is missing"
+    raise DataError(f"{path}: {found}; delete it and run again")
 
 
 def read_dataset(path: str | Path) -> xr.Dataset:
@@ -71,24 +102,18 @@ def read_dataset(path: str | Path) -> xr.Dataset:
     Raises
     ------
     DataError
-        If the file is missing, is not netCDF, is truncated or damaged, or was not written by this project.
+        If the file is missing, is not netCDF, is truncated or damaged in a single bit, or was not written by this
+        project.
 
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; run the workflow to make it")
+    _check_seal(path)
     try:
         with xr.open_dataset(path, engine="netcdf4", decode_times=False) as opened:
             dataset = opened.load()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        IndexError,
-        UnicodeDecodeError,
-    ) as error:
+    except Exception as error:  # there is hardly a kind that an odd file does not raise
         raise DataError(
             f"{path}: not a readable netCDF file (truncated or damaged? {_first_line(error)}); delete it and run again"
         ) from error

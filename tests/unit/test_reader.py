@@ -111,8 +111,8 @@ def broken(tmp_path, kind, good):
     [
         ("missing", "no such file"),
         ("folder", "no such file"),
-        ("text", "not a readable netCDF file"),
-        ("truncated", "not a readable netCDF file"),
+        ("text", "not a readable netCDF-4 file"),
+        ("truncated", "cut short"),
         ("foreign", "not a dataset of this project"),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_truncated_dataset_stops_its_analysis_alone(rebuilt):
     done = rebuilt.run(*targets, "--rerun-triggers", "mtime", check=False)
     assert done.returncode == 1
     log = rebuilt.path("logs/analyse_simulation/isotropic/sgd.log").read_text(encoding="utf-8").strip()
-    assert "results/simulations/isotropic/sgd.nc: not a readable netCDF file" in log
+    assert "results/simulations/isotropic/sgd.nc: cut short" in log
     assert "Traceback" not in log
     assert not rebuilt.path(targets[0]).exists()
     assert rebuilt.path(targets[1]).exists()  # the rest of the graph is unharmed
