@@ -19,7 +19,7 @@ export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/$(VENV)/torchinductor
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := report
-.PHONY: report quick figure test lint format lock bench bench-peers gallery clean distclean help
+.PHONY: report quick figure test reliability lint format lock bench bench-peers gallery clean distclean help
 
 report: $(VENV)/ready ## build every figure and the report at full scale (the default)
 	$(SNAKEMAKE)
@@ -36,6 +36,9 @@ figure: $(VENV)/ready ## one figure: make figure ID=fig02_isotropic_sgd
 
 test: $(VENV)/ready-test ## run the whole test suite
 	$(BIN)/python -m pytest
+
+reliability: $(VENV)/ready-test ## try what can go wrong by the hundred (two hours; TRIAL=kills for one) and write docs/reliability.md
+	$(BIN)/python -m tests.reliability $(TRIAL)
 
 lint: $(VENV)/ready-test ## check formatting, style and the workflow
 	$(BIN)/ruff check .

@@ -1,0 +1,62 @@
+"""Kill -9 at random moments of a run, the same command again after each, and the bytes of all that is left."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from tests.reliability.common import Row, digests, quick_project, start, tally
+
+
+def run(work: Path, count: int, seed: int) -> Row:
+    """Kill runs of the quick scale `count` times.
+
+    Half the kills take the workflow with all its jobs, as a power cut does; half take Snakemake alone, whose jobs live
+    on and write beside those of the next run. After each kill no file may stand under a final name with other bytes
+    than in an undisturbed run; each run that comes to its end must leave all of them.
+    """
+    rng = random.Random(seed)
+    calm = quick_project(work / "calm")
+    began = time.monotonic()
+    calm.run()
+    whole = time.monotonic() - began
+    truth = digests(calm.path("quick/results"))
+    outcomes, complete, kills = Counter(), 0, 0
+    disturbed = quick_project(work / "disturbed-0")
+    while kills < count:
+        process = start(disturbed)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=rng.uniform(0, whole / 10))  # so that a run is killed ten times or more
+        if process.poll() is None:
+            with_jobs = rng.random() < 0.5
+            (os.killpg if with_jobs else os.kill)(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            found = digests(disturbed.path("quick/results"))
+            wrong = [name for name, digest in found.items() if truth.get(name) != digest]
+            what = "with all jobs" if with_jobs else "Snakemake alone"
+            outcomes[f"{what}: {'a wrong file' if wrong else 'every file there is right'}"] += 1
+            continue
+        if process.returncode:
+            outcomes["the same command again failed"] += 1
+        elif digests(disturbed.path("quick/results")) != truth:
+            outcomes["other bytes at the end"] += 1
+        complete += 1
+        disturbed = quick_project(work / f"disturbed-{complete}")
+    disturbed.run()
+    complete += 1
+    if digests(disturbed.path("quick/results")) != truth:
+        outcomes["other bytes at the end"] += 1
+    good = {f"{what}: every file there is right" for what in ("with all jobs", "Snakemake alone")}
+    row = tally(
+        "kills",
+        "kill -9 at a random moment of the quick run, then the same command again",
+        f"no wrong file at any moment; at the end {len(truth)} datasets and figures as in an undisturbed run",
+        outcomes, good,
+    )  # fmt: skip
+    row.outcomes["runs brought to their end, identical"] = complete - outcomes["other bytes at the end"]
+    return row
