@@ -85,7 +85,8 @@ def check(config: dict, schema: str | Path) -> dict:
     config = prune(config)
     problems = schema_problems(config, schema) or reference_problems(config)
     if problems:
-        raise ConfigError("\n".join(problems))
+        # A key or a text may hold line breaks of all sorts.
+        raise ConfigError("\n".join(" ".join(line.splitlines()) for line in problems))
     for figure in config["figures"].values():
         listed = [name for item in figure["data"] for name in entries(config, item)]
         figure["data"] = list(dict.fromkeys(listed))

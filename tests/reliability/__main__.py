@@ -43,8 +43,8 @@ TESTED = [
 
 HEAD = """# Reliability
 
-Written by `make reliability`, which runs the trials of `tests/reliability/`; no count is typed by hand. A trial counts as
-right if what came of it is what had to come of it. The random choices follow a seed.
+Written by `make reliability`, which runs the trials of `tests/reliability/`; no count is typed by hand. A trial counts
+as right if what came of it is what had to come of it. The random choices follow a seed.
 
 """
 

@@ -33,6 +33,7 @@ SGD = "experiments.isotropic.simulate.sgd"
         ("experiments.isotropic.neurons", 2.5, "number 2.5 found, integer needed"),
         ("experiments.isotropic.neurons", "many", "text 'many' found, integer needed"),
         ("experiments.isotropic.neurons", True, "boolean True found, integer needed"),
+        ("experiments.isotropic.simulate.s\ngd", 3, "experiments.isotropic.simulate.s gd: integer 3 found"),
         (f"{SGD}.step_size", "1e-6", "YAML needs a dot and a signed exponent"),
         (f"{SGD}.step_size", 0.0, "0.0 found, more than 0 needed"),
         (f"{SGD}.method", "sdg", "'sdg' found (did you mean 'sgd'?); known: entropy_sgd, heavy_ball"),
