@@ -72,6 +72,15 @@ PRECISIONS = {
 SOLVER_MODULES = tuple(registry.module_name(registry.SOLVERS, name) for name in registry.SOLVERS)
 
 
+def growing(amount):
+    """Return a resource of a rule that each attempt asks for once more: a job that ran out of it gets more."""
+
+    def asked(wildcards, attempt):
+        return attempt * (amount(wildcards) if callable(amount) else amount)
+
+    return asked
+
+
 def experiments_of(family):
     """Return the names of the experiments that belong to a family."""
     return [name for name, block in config["experiments"].items() if registry.family(block) is family]
