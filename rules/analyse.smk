@@ -24,7 +24,7 @@ rule analyse_simulation:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(20),
     params:
         code=code("analyse_simulation.py"),
@@ -51,7 +51,7 @@ rule analyse_reduced_simulation:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(20),
     params:
         code=code("analyse_reduced_simulation.py"),
@@ -77,7 +77,7 @@ rule analyse_comparison:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("analyse_comparison.py"),
@@ -102,7 +102,7 @@ rule analyse_limits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("analyse_limits.py"),
@@ -129,7 +129,7 @@ rule analyse_reduced_limits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("analyse_reduced_limits.py"),
@@ -154,7 +154,7 @@ rule analyse_sweep:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("analyse_sweep.py"),
@@ -180,7 +180,7 @@ rule analyse_widths:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("analyse_widths.py"),

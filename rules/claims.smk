@@ -19,7 +19,7 @@ rule evaluate_claims:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("evaluate_claims.py"),

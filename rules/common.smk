@@ -73,7 +73,7 @@ SOLVER_MODULES = tuple(registry.module_name(registry.SOLVERS, name) for name in 
 
 
 def growing(amount):
-    """Return a resource of a rule that each attempt asks for once more: a job that ran out of it gets more."""
+    """Return a request that grows with each attempt, so that a job which ran out of memory or time gets more of it."""
 
     def asked(wildcards, attempt):
         return attempt * (amount(wildcards) if callable(amount) else amount)

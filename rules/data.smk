@@ -22,7 +22,7 @@ rule prepare_digits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("prepare_digits.py"),

@@ -52,7 +52,7 @@ rule analyse_digits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("analyse_digits.py"),
@@ -77,7 +77,7 @@ rule compare_widths:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("compare_widths.py"),

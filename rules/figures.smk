@@ -26,7 +26,7 @@ rule plot_figure:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=figure_code,

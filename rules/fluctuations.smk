@@ -72,7 +72,7 @@ rule analyse_rates:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("analyse_rates.py"),
@@ -98,7 +98,7 @@ rule analyse_chaos:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("analyse_chaos.py"),
@@ -124,7 +124,7 @@ rule analyse_clt:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("analyse_clt.py"),
@@ -196,7 +196,7 @@ rule analyse_noisy:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("analyse_noisy.py"),

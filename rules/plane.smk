@@ -46,7 +46,7 @@ rule survey_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("survey_plane.py"),
@@ -72,7 +72,7 @@ rule compare_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(20),
     params:
         code=plane_code("compare_plane.py", "minima"),
@@ -99,7 +99,7 @@ rule trace_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(20),
     params:
         code=code("trace_plane.py"),
@@ -125,7 +125,7 @@ rule vary_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(60),
     params:
         code=plane_code("vary_plane.py", "sensitivity"),

@@ -21,7 +21,7 @@ rule build_values:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("build_values.py"),
@@ -50,7 +50,7 @@ rule build_report:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("build_report.py"),
@@ -78,7 +78,7 @@ rule build_web:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("build_web.py"),
@@ -100,7 +100,7 @@ rule draw_rule_graph:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("draw_rule_graph.py"),

@@ -18,7 +18,7 @@ rule run_flows:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(60),
     params:
         code=code("run_flows.py"),

@@ -25,7 +25,7 @@ rule simulate_replicates:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(60),
     params:
         code=simulation_code,
@@ -51,7 +51,7 @@ rule gather_replicates:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("gather_replicates.py"),
@@ -73,7 +73,7 @@ rule simulate_sweep:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(60),
     params:
         code=sweep_code,
@@ -96,7 +96,7 @@ rule simulate_widths:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(60),
     params:
         code=width_code,

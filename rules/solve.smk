@@ -19,7 +19,7 @@ rule solve_limit:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(20),
     params:
         code=limit_code,
@@ -42,7 +42,7 @@ rule solve_convergence:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(20),
     params:
         code=code("solve_convergence.py", SOLVER_MODULES),

@@ -26,7 +26,7 @@ rule simulate_spin3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(60),
     params:
         code=spin3_simulation_code,
@@ -50,7 +50,7 @@ rule solve_spin3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(60),
     params:
         code=code("solve_spin3.py"),
@@ -78,7 +78,7 @@ rule analyse_spin3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(20),
     params:
         code=code("analyse_spin3.py"),
@@ -103,7 +103,7 @@ rule compare_spin3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         code=code("compare_spin3.py"),

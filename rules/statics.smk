@@ -21,7 +21,7 @@ rule minimise_laws:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("minimise_laws.py"),
@@ -44,7 +44,7 @@ rule find_ends:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("find_ends.py", ("meanfield.methods.sgd",)),
@@ -67,7 +67,7 @@ rule find_stationary_laws:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("find_stationary_laws.py"),
@@ -90,7 +90,7 @@ rule compare_movements:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(30),
     params:
         code=code("compare_movements.py"),

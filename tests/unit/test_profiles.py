@@ -38,4 +38,4 @@ def test_measured_jobs_are_compared_with_what_their_rules_ask_for(tmp_path, monk
         file.write_text(f"s\tmax_rss\n{seconds}\t{memory}\n", encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["measured.py", str(tmp_path)])
     measured.main()
-    assert "| `gather_replicates` | 2 | 3 s | 4 s | 10 min | 100 MB | 1000 MB |" in capsys.readouterr().out
+    assert "| `gather_replicates` | 2 | 3 s | 4 s | 10 min | 100 MB | 1500 MB |" in capsys.readouterr().out
