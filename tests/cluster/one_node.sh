@@ -25,17 +25,17 @@ install_packages() {
 default_conf=/etc/slurm/slurm.conf
 
 configure() {
-  local node memory
+  local node
   if [ -e $default_conf ] && [ ! -L $default_conf ]; then
     echo "error: $default_conf exists: this machine has a Slurm of its own, which the test must not touch" >&2
     return 1
   fi
   node=$(hostname -s)
-  memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.8)}' /proc/meminfo)
   mkdir -p "$folder/state" "$folder/spool"
   (umask 077 && head -c 1024 /dev/urandom > "$folder/munge.key")
   # Without accounting, control groups and systemd: what a container has. MinJobAge keeps finished jobs in squeue.
-  # The node says that it has four cores, whatever it has, so that groups of the profile fit.
+  # The node says that it has four cores and 32 GB, whatever it has, so that groups of the profile fit, also when they
+  # ask for more.
   cat > "$folder/slurm.conf" << END
 ClusterName=onenode
 SlurmctldHost=$node(127.0.0.1)
@@ -67,7 +67,7 @@ MinJobAge=86400
 KillWait=2
 SlurmdTimeout=10
 SlurmdParameters=config_overrides
-NodeName=$node NodeAddr=127.0.0.1 CPUs=4 RealMemory=$memory State=UNKNOWN
+NodeName=$node NodeAddr=127.0.0.1 CPUs=4 RealMemory=32000 State=UNKNOWN
 PartitionName=main Nodes=$node Default=YES MaxTime=INFINITE DefMemPerCPU=500 State=UP
 END
   mkdir -p "$(dirname $default_conf)"
