@@ -94,4 +94,4 @@ distclean: clean ## also remove the virtual environment
 	rm -rf $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
