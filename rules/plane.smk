@@ -24,7 +24,7 @@ rule simulate_plane:
     threads: 1
     resources:
         mem_mb=growing(1500),
-        runtime=growing(60),
+        runtime=growing(20),
     params:
         code=plane_code("simulate_plane.py"),
         parameters=plane_parameters("simulation"),

@@ -27,7 +27,7 @@ rule simulate_spin3:
     threads: 1
     resources:
         mem_mb=growing(1500),
-        runtime=growing(60),
+        runtime=growing(20),
     params:
         code=spin3_simulation_code,
         parameters=spin3_simulation_parameters,
@@ -51,7 +51,7 @@ rule solve_spin3:
     threads: 1
     resources:
         mem_mb=growing(1500),
-        runtime=growing(60),
+        runtime=growing(20),
     params:
         code=code("solve_spin3.py"),
         parameters=spin3_flow_parameters,
