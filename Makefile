@@ -19,7 +19,7 @@ export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/$(VENV)/torchinductor
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := report
-.PHONY: report quick figure test reliability lint format lock bench bench-peers gallery clean distclean help
+.PHONY: report quick figure test reliability test-cluster cluster lint format lock bench bench-peers gallery clean distclean help
 
 report: $(VENV)/ready ## build every figure and the report at full scale (the default)
 	$(SNAKEMAKE)
@@ -37,8 +37,11 @@ figure: $(VENV)/ready ## one figure: make figure ID=fig02_isotropic_sgd
 test: $(VENV)/ready-test ## run the whole test suite
 	$(BIN)/python -m pytest
 
-reliability: $(VENV)/ready-test ## try what can go wrong by the hundred (two hours; TRIAL=kills for one) and write docs/reliability.md
+reliability: $(VENV)/ready-test ## try what can go wrong by the hundred; make reliability TRIAL=kills for one kind
 	$(BIN)/python -m tests.reliability $(TRIAL)
+
+test-cluster: $(VENV)/ready-test $(VENV)/ready-cluster ## run the workflow on a real Slurm of this one machine (needs root)
+	$(BIN)/python -m pytest tests/cluster
 
 lint: $(VENV)/ready-test ## check formatting, style and the workflow
 	$(BIN)/ruff check .
@@ -73,9 +76,16 @@ $(VENV)/ready-test: $(VENV)/ready envs/requirements-test.lock
 	$(PIP) --require-hashes --no-deps --no-build-isolation -r envs/requirements-test.lock
 	@touch $@
 
+cluster: $(VENV)/ready-cluster ## install what profiles/slurm and profiles/pbs need
+
+$(VENV)/ready-cluster: $(VENV)/ready envs/requirements-cluster.lock
+	$(PIP) --require-hashes --no-deps --no-build-isolation -r envs/requirements-cluster.lock
+	@touch $@
+
 lock: ## renew the locks (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o envs/requirements.lock
 	uv pip compile pyproject.toml --extra test -c envs/requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o envs/requirements-test.lock
+	uv pip compile pyproject.toml --extra cluster -c envs/requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o envs/requirements-cluster.lock
 	printf 'setuptools>=77\nwheel\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o envs/build.lock
 
 clean: ## remove what was generated: results, logs, the quick scale and Snakemake's records
@@ -87,4 +97,4 @@ distclean: clean ## also remove the virtual environment
 	rm -rf $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14

@@ -24,8 +24,8 @@ rule analyse_simulation:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=code("analyse_simulation.py"),
         limits=limit_names,
@@ -51,8 +51,8 @@ rule analyse_reduced_simulation:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=code("analyse_reduced_simulation.py"),
         limits=limit_names,
@@ -77,8 +77,8 @@ rule analyse_comparison:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("analyse_comparison.py"),
         pairs=comparison_pairs,
@@ -102,8 +102,8 @@ rule analyse_limits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("analyse_limits.py"),
         limits=limit_names,
@@ -129,8 +129,8 @@ rule analyse_reduced_limits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("analyse_reduced_limits.py"),
         limits=limit_names,
@@ -154,8 +154,8 @@ rule analyse_sweep:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("analyse_sweep.py"),
         escaped_below=sweep_threshold,
@@ -180,8 +180,8 @@ rule analyse_widths:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("analyse_widths.py"),
         limits=study_limit_names,

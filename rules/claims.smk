@@ -19,8 +19,8 @@ rule evaluate_claims:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("evaluate_claims.py"),
         names=claim_items(),

@@ -72,6 +72,15 @@ PRECISIONS = {
 SOLVER_MODULES = tuple(registry.module_name(registry.SOLVERS, name) for name in registry.SOLVERS)
 
 
+def growing(amount):
+    """Return a request that grows with each attempt, so that a job which ran out of memory or time gets more of it."""
+
+    def asked(wildcards, attempt):
+        return attempt * (amount(wildcards) if callable(amount) else amount)
+
+    return asked
+
+
 def experiments_of(family):
     """Return the names of the experiments that belong to a family."""
     return [name for name, block in config["experiments"].items() if registry.family(block) is family]

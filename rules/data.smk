@@ -22,8 +22,8 @@ rule prepare_digits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("prepare_digits.py"),
         parameters=digit_source,

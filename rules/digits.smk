@@ -25,8 +25,8 @@ rule simulate_digits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=digit_memory,
-        runtime=digit_runtime,
+        mem_mb=growing(digit_memory),
+        runtime=growing(digit_runtime),
     params:
         code=digit_simulation_code,
         parameters=digit_parameters,
@@ -52,8 +52,8 @@ rule analyse_digits:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("analyse_digits.py"),
         settings=analysis_settings,
@@ -77,8 +77,8 @@ rule compare_widths:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("compare_widths.py"),
         names=digit_width_names,

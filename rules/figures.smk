@@ -26,8 +26,8 @@ rule plot_figure:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=figure_code,
         names=figure_items,

@@ -23,8 +23,8 @@ rule simulate_ensemble:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=code("simulate_ensemble.py"),
         parameters=ensemble_parameters,
@@ -46,8 +46,8 @@ rule solve_fluctuations:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=code("solve_fluctuations.py"),
         parameters=lambda wildcards: fluctuations.prediction_parameters(config, wildcards.experiment),
@@ -72,8 +72,8 @@ rule analyse_rates:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("analyse_rates.py"),
         parameters=ensemble_analysis("rates"),
@@ -98,8 +98,8 @@ rule analyse_chaos:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("analyse_chaos.py"),
         parameters=ensemble_analysis("chaos"),
@@ -124,8 +124,8 @@ rule analyse_clt:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("analyse_clt.py"),
         parameters=ensemble_analysis("clt"),
@@ -147,8 +147,8 @@ rule simulate_noisy:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=code("simulate_noisy.py"),
         parameters=lambda wildcards: noisy.run_parameters(config, wildcards.experiment),
@@ -170,8 +170,8 @@ rule solve_noisy:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=code("solve_noisy.py"),
         parameters=lambda wildcards: noisy.limit_parameters(config, wildcards.experiment),
@@ -196,8 +196,8 @@ rule analyse_noisy:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("analyse_noisy.py"),
         parameters=lambda wildcards: noisy.analysis_parameters(config, wildcards.experiment),

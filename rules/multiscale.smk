@@ -18,8 +18,8 @@ rule solve_multiscale:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=code("solve_multiscale.py", ("meanfield.methods.mf_homsgld",)),
         parameters=lambda wildcards: multiscale.hmm_parameters(config, wildcards.experiment),

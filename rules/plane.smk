@@ -23,8 +23,8 @@ rule simulate_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=plane_code("simulate_plane.py"),
         parameters=plane_parameters("simulation"),
@@ -46,8 +46,8 @@ rule survey_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("survey_plane.py"),
         parameters=plane_parameters("surface"),
@@ -72,8 +72,8 @@ rule compare_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=plane_code("compare_plane.py", "minima"),
         parameters=plane_parameters("comparison"),
@@ -99,8 +99,8 @@ rule trace_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=20,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=code("trace_plane.py"),
         parameters=plane_parameters("comparison"),
@@ -125,8 +125,8 @@ rule vary_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=plane_code("vary_plane.py", "sensitivity"),
         parameters=plane_parameters("sensitivity"),
@@ -149,8 +149,8 @@ rule smooth_plane:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("smooth_plane.py"),
         parameters=plane_parameters("smoothing"),

@@ -21,8 +21,8 @@ rule build_values:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("build_values.py"),
         names=report_items(),
@@ -50,8 +50,8 @@ rule build_report:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("build_report.py"),
     script:
@@ -78,8 +78,8 @@ rule build_web:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("build_web.py"),
         largest_vector=config["report"]["largest_vector"],
@@ -100,8 +100,8 @@ rule draw_rule_graph:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("draw_rule_graph.py"),
         rules=rules_digest(),

@@ -18,8 +18,8 @@ rule run_flows:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=code("run_flows.py"),
         parameters=lambda wildcards: sampling.flow_parameters(config, wildcards.experiment),

@@ -25,8 +25,8 @@ rule simulate_replicates:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=simulation_code,
         parameters=simulation_parameters,
@@ -51,8 +51,8 @@ rule gather_replicates:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("gather_replicates.py"),
     script:
@@ -73,8 +73,8 @@ rule simulate_sweep:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=sweep_code,
         parameters=sweep_parameters,
@@ -96,8 +96,8 @@ rule simulate_widths:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         code=width_code,
         parameters=width_parameters,

@@ -19,8 +19,8 @@ rule solve_limit:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=limit_code,
         parameters=limit_parameters,
@@ -42,8 +42,8 @@ rule solve_convergence:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=code("solve_convergence.py", SOLVER_MODULES),
         parameters=convergence_parameters,

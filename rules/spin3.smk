@@ -26,8 +26,8 @@ rule simulate_spin3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=spin3_simulation_code,
         parameters=spin3_simulation_parameters,
@@ -50,8 +50,8 @@ rule solve_spin3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=code("solve_spin3.py"),
         parameters=spin3_flow_parameters,
@@ -78,8 +78,8 @@ rule analyse_spin3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=code("analyse_spin3.py"),
         settings=spin3_analysis_parameters,
@@ -103,8 +103,8 @@ rule compare_spin3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("compare_spin3.py"),
         names=spin3_comparison_names,

@@ -21,8 +21,8 @@ rule minimise_laws:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("minimise_laws.py"),
         parameters=lambda wildcards: statics.law_parameters(config, wildcards.experiment),
@@ -44,8 +44,8 @@ rule find_ends:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("find_ends.py", ("meanfield.methods.sgd",)),
         parameters=lambda wildcards: statics.end_parameters(config, wildcards.experiment),
@@ -67,8 +67,8 @@ rule find_stationary_laws:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("find_stationary_laws.py"),
         parameters=lambda wildcards: statics.state_parameters(config, wildcards.experiment),
@@ -90,8 +90,8 @@ rule compare_movements:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1500),
+        runtime=growing(30),
     params:
         code=code("compare_movements.py"),
         parameters=lambda wildcards: statics.movement_parameters(config, wildcards.experiment),

@@ -11,7 +11,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("build.lock", "requirements.lock", "requirements-test.lock")
+LOCKS = ("build.lock", "requirements.lock", "requirements-test.lock", "requirements-cluster.lock")
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "snakemake-minimal": "snakemake"}
 
 
@@ -41,15 +41,18 @@ def test_the_lock_satisfies_the_project():
     for line in PROJECT["dependencies"]:
         requirement = Requirement(line)
         assert requirement.specifier.contains(locked[requirement.name.lower()]), line
-    tested = pins("requirements-test.lock")
-    for line in PROJECT["optional-dependencies"]["test"]:
-        requirement = Requirement(line)
-        assert requirement.specifier.contains(tested[requirement.name.lower()]), line
+    for extra in ("test", "cluster"):
+        added = pins(f"requirements-{extra}.lock")
+        for line in PROJECT["optional-dependencies"][extra]:
+            requirement = Requirement(line)
+            assert requirement.specifier.contains(added[requirement.name.lower()]), line
 
 
-def test_the_tests_run_on_the_locked_versions_of_what_users_get():
-    locked, tested = pins("requirements.lock"), pins("requirements-test.lock")
-    assert {name: tested[name] for name in locked} == locked
+def test_extras_change_no_version_of_what_users_get():
+    locked = pins("requirements.lock")
+    for extra in ("test", "cluster"):
+        added = pins(f"requirements-{extra}.lock")
+        assert {name: added[name] for name in locked} == locked, extra
 
 
 def test_the_conda_environment_agrees_with_the_lock_and_the_project():
