@@ -69,9 +69,7 @@ def result_files(jobs: list[figure_times.Job], results: str) -> list[str]:
     """
     made = {name for job in jobs for name in (*job.outputs, *filter(None, [job.benchmark]))}
     below = f"{results}/"
-    return sorted(
-        name for name in made if name.startswith(below) and not _LEFT_OUT.fullmatch(name.removeprefix(below))
-    )
+    return sorted(name for name in made if name.startswith(below) and not _LEFT_OUT.fullmatch(name.removeprefix(below)))
 
 
 def require_current(pending: list[figure_times.Job]) -> None:

@@ -123,7 +123,9 @@ def restore(folder: Path, revision: str, text: bytes) -> None:
     tree = run_git(folder, "write-tree").decode().strip()
     named = text.split(b"\n", 1)[0].decode(errors="replace").removeprefix("tree ")
     if named != tree:
-        raise DataError(f"the source is not that of revision {revision[:12]}: its tree is {tree[:12]}, not {named[:12]}")
+        raise DataError(
+            f"the source is not that of revision {revision[:12]}: its tree is {tree[:12]}, not {named[:12]}"
+        )
     made = run_git(folder, "hash-object", "-t", "commit", "-w", "--stdin", given=text).decode().strip()
     if made != revision:
         raise DataError(f"the commit object is not that of revision {revision[:12]}: it is {made[:12]}")

@@ -53,7 +53,9 @@ def _authors(citation: dict) -> list[dict[str, Any]]:
     for n, author in enumerate(citation["authors"], 1):
         name = author.get("name") or f"{author.get('given-names', '')} {author.get('family-names', '')}".strip()
         kind = "Organization" if "name" in author else "Person"
-        authors.append({"@id": author.get("orcid") or author.get("website") or f"#author-{n}", "@type": kind, "name": name})
+        authors.append(
+            {"@id": author.get("orcid") or author.get("website") or f"#author-{n}", "@type": kind, "name": name}
+        )
     return authors
 
 
