@@ -139,9 +139,9 @@ def _verify(arguments: argparse.Namespace) -> int:
             rows = verification.rebuild(opened, chosen, folder, deep=arguments.deep, cores=arguments.cores)
         print(f"source: revision {card['revision'][:12]}, by its files")
         print(verification.table(rows))
-        differing = sum(len(row.differing) for row in rows)
+        differing = any(row.differing for row in rows)
         if differing:
-            print(f"{differing} files differ: {verification.why(verification.other_versions(opened, card))}")
+            print(verification.why(rows, verification.other_versions(opened, card)))
         return 1 if differing else 0
 
 

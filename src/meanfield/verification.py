@@ -29,6 +29,7 @@ _LARGEST_FACTOR = 40
 _LARGEST_BASE = 1 << 28  # a small archive may be all text [bytes]
 _MOST_FILES = 200_000
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
+_SAME_VALUES = "the same values, made differently"
 # What a card must hold.
 _CARD = {
     "format": int,
@@ -321,7 +322,7 @@ def _how(opened: zipfile.ZipFile, folder: Path, file: str) -> str:
             found = reader.compare(archived, folder / file)
             if found.differences:
                 return f"other values ({found.differences[0]})"
-            return "the same values, made differently" + (f" ({found.provenance[0]})" if found.provenance else "")
+            return _SAME_VALUES + (f" ({found.provenance[0]})" if found.provenance else "")
         one, other = archived.read_bytes(), (folder / file).read_bytes()
         first = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
         return f"differs from byte {first} on ({len(one)} and {len(other)} bytes)"
@@ -362,8 +363,22 @@ def other_versions(opened: zipfile.ZipFile, card: dict[str, Any]) -> list[str]:
     return found
 
 
-def why(others: list[str]) -> str:
-    """Return the line that says what differing files may come from."""
+def why(rows: list[Row], others: list[str]) -> str:
+    """Return the line that says how many files differ, and what that may come from.
+
+    Parameters
+    ----------
+    rows : list of Row
+        The comparison.
+    others : list of str
+        Packages of other versions, from `other_versions`.
+
+    """
+    lines = [line for row in rows for line in row.differing]
     if others:
-        return f"other versions than the archive's may be why: {', '.join(others)}"
-    return "the installed versions are the locked ones; another kind of processor can round differently"
+        reason = f"other versions than the archive's may be why: {', '.join(others)}"
+    elif all(_SAME_VALUES in line for line in lines):
+        reason = "no value does, only who made them: revision, versions or parents"
+    else:
+        reason = "the installed versions are the locked ones; another kind of processor can round differently"
+    return f"{len(lines)} files differ: {reason}"

@@ -308,7 +308,13 @@ def test_other_versions_than_the_locked_ones_are_told(good):
         (numpy, *_) = verification.other_versions(opened, verification.read_card(opened))
     assert numpy.startswith("numpy ")
     assert numpy.endswith("(locked: 0.0.1)")
-    assert "may be why: numpy" in verification.why([numpy])
+    rows = [verification.Row("fig01", [], ["a.png: differs from byte 3 on"])]
+    assert verification.why(rows, [numpy]).startswith(
+        "1 files differ: other versions than the archive's may be why: numpy"
+    )
+    assert "another kind of processor" in verification.why(rows, [])
+    rows = [verification.Row("datasets", [], ["a.nc: the same values, made differently (revision: a / b)"])]
+    assert "no value does, only who made them" in verification.why(rows, [])
 
 
 def test_the_table_says_which_files_differ():
