@@ -74,9 +74,10 @@ def result_files(jobs: list[figure_times.Job], results: str) -> list[str]:
 
 def require_current(pending: list[figure_times.Job]) -> None:
     """Refuse results that are missing or stale, by the jobs that Snakemake would run."""
+    pending = [job for job in pending if job.outputs]  # the others only collect
     if pending:
         rules = sorted({job.rule for job in pending})
-        shown = ", ".join(rules[:4]) + (" …" if len(rules) > 4 else "")
+        shown = ", ".join(rules[:6]) + (" …" if len(rules) > 6 else "")
         raise DataError(f"the results are not up to date: {len(pending)} jobs would run ({shown}); build them first")
 
 

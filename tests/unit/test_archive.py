@@ -178,9 +178,9 @@ def test_a_missing_result_is_refused_and_nothing_is_written(tree, tmp_path):
 
 
 def test_stale_results_are_refused_with_what_would_run():
-    archive.require_current([])
+    archive.require_current([figure_times.Job("all", ("x",), (), None)])
     with pytest.raises(DataError, match=r"2 jobs would run \(plot_figure, solve_limit\)"):
-        archive.require_current([figure_times.Job(rule, (), (), None) for rule in ("solve_limit", "plot_figure")])
+        archive.require_current([figure_times.Job(rule, (), ("x",), None) for rule in ("solve_limit", "plot_figure")])
 
 
 def test_parts_and_data_of_others_stay_out():

@@ -47,7 +47,7 @@ def test_an_archive_is_verified_elsewhere(checked_out, project, tmp_path):
         f"results/figures/{figure}.{ending}" for figure in card["figures"] for ending in ("pdf", "svg", "png")
     } < names
     assert {"results/report/report.pdf", "results/report/report.html", "results/analysis/claims.nc"} < names
-    assert not [name for name in names if name.startswith((".snakemake", "logs", "results/data"))]
+    assert not [name for name in names if name.startswith((".snakemake/", "logs/", "results/data/"))]
     assert str(tmp_path).encode() not in texts
 
     # Gone where it was made; another copy of the project verifies it.
