@@ -19,7 +19,7 @@ export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/$(VENV)/torchinductor
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := report
-.PHONY: report quick figure test reliability test-cluster cluster lint format lock bench bench-peers gallery clean distclean help
+.PHONY: report quick figure test reliability test-cluster cluster lint format lock bench bench-peers gallery archive verify clean distclean help
 
 report: $(VENV)/ready ## build every figure and the report at full scale (the default)
 	$(SNAKEMAKE)
@@ -62,6 +62,13 @@ bench-peers: $(VENV)/ready ## install PyTorch and JAX too, so that make bench co
 
 gallery: $(VENV)/ready ## renew the pictures and lists of figures in README and docs, and the rule graph
 	$(SNAKEMAKE) gallery
+
+archive: $(VENV)/ready ## pack what was built into one file for Zenodo; of the quick scale: make archive CONFIG=config/quick.yaml
+	$(BIN)/python -m meanfield archive $(if $(CONFIG),--configfile $(CONFIG))
+
+verify: $(VENV)/ready ## rebuild figures from an archive and compare: make verify ARCHIVE=file.zip [FIGURES="fig02_isotropic_sgd …"] [DEEP=1]
+	@test -n "$(ARCHIVE)" || { echo "say which: make verify ARCHIVE=meanfield-figures-….zip"; exit 2; }
+	$(BIN)/python -m meanfield verify "$(ARCHIVE)" $(FIGURES) $(if $(DEEP),--deep) $(if $(CHECK),--check) --cores $(CORES)
 
 $(VENV)/ready: envs/build.lock envs/requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; name one with make PYTHON=/path/to/python3.12" >&2; exit 1; }

@@ -1,17 +1,18 @@
-"""The command line: `python -m meanfield check | run | show | diff | times | parameters | methods | gallery`.
+"""The command line: `python -m meanfield check | run | show | diff | times | archive | verify | parameters | …`.
 
 The workflow does not go through here; this is for a reader at a terminal: one simulation with a progress bar, what a
-dataset is, how two differ, what a figure costs, and the generated pages. `show` and `diff` work anywhere, the others in
-the project's folder.
+dataset is, how two differ, what a figure costs, archives, and the generated pages and metadata. `show`, `diff` and
+`verify` work anywhere, the others in the project's folder.
 """
 
 import argparse
 import importlib.util
 import logging
 import sys
+import tempfile
 from pathlib import Path
 
-from meanfield import catalogue, figure_times, reader, registry, words
+from meanfield import archive, catalogue, figure_times, metadata, reader, registry, verification, words
 from meanfield import config as configuration
 from meanfield.errors import ConfigError, DataError, UserError
 
@@ -111,6 +112,43 @@ def _times(arguments: argparse.Namespace) -> None:
     print(figure_times.page(costs), end="")
 
 
+def _archive(arguments: argparse.Namespace) -> None:
+    path, notes = archive.pack(Path(), _load(arguments.configfile), arguments.configfile, arguments.output)
+    for note in notes:
+        print(note)
+    print(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    kept = Path(arguments.keep) if arguments.keep else None
+    if kept and kept.exists():
+        raise DataError(f"{kept}: exists; --keep needs a folder that does not")
+    with verification.open_archive(Path(arguments.archive)) as opened:
+        problems = verification.problems(opened)
+        for line in problems:
+            print(f"error: {line}", file=sys.stderr)
+        if problems:
+            return 1
+        card = verification.read_card(opened)
+        chosen = verification.chosen(card, arguments.figure)
+        print(f"{archive.MANIFEST}: all {len(opened.infolist()) - 1} files are as listed", flush=True)
+        if arguments.check:
+            return 0
+        with tempfile.TemporaryDirectory(prefix="meanfield-verify-") as temporary:
+            folder = kept or Path(temporary, "project")
+            rows = verification.rebuild(opened, chosen, folder, deep=arguments.deep, cores=arguments.cores)
+        print(f"source: revision {card['revision'][:12]}, by its files")
+        print(verification.table(rows))
+        differing = any(row.differing for row in rows)
+        if differing:
+            print(verification.why(rows, verification.other_versions(opened, card)))
+        return 1 if differing else 0
+
+
+def _codemeta(arguments: argparse.Namespace) -> None:
+    print(metadata.codemeta_text(Path()), end="")
+
+
 def _positive(text: str) -> int:
     number = int(text) if text.isdigit() else 0
     if number < 1:
@@ -141,9 +179,26 @@ def main(argv: list[str] | None = None) -> int:
     times = commands.add_parser("times", help="print what figures cost from nothing, by benchmark files")
     times.add_argument("figure", nargs="*", help="name of a figure [all]")
     gallery = commands.add_parser("gallery", help="renew the table of figures in README.md and docs/figures.md")
-    for command, action in ((parameters, _parameters), (methods, _methods), (show, _show), (diff, _diff)):
+    pack = commands.add_parser("archive", help="pack source, datasets, figures and report into one file")
+    pack.add_argument("--output", "-o", help="zip file to write [meanfield-figures-VERSION-REVISION.zip]")
+    verify = commands.add_parser(
+        "verify", help="check an archive, rebuild figures from it and compare them; exit status 1: they differ"
+    )
+    verify.add_argument("archive", help="zip file that `archive` wrote")
+    verify.add_argument("figure", nargs="*", help="name of a figure, or `report` [all]")
+    verify.add_argument("--check", action="store_true", help="compare with the manifest only; runs nothing")
+    verify.add_argument("--deep", action="store_true", help="simulate and analyse anew too, and compare the datasets")
+    verify.add_argument("--cores", default="all", help="cores for rebuilding [all]")
+    verify.add_argument("--keep", metavar="FOLDER", help="rebuild in this new folder and leave it")
+    codemeta = commands.add_parser("codemeta", help="print codemeta.json, from CITATION.cff and pyproject.toml")
+    for command, action in (
+        (parameters, _parameters), (methods, _methods), (codemeta, _codemeta),
+        (show, _show), (diff, _diff), (verify, _verify),
+    ):  # fmt: skip
         command.set_defaults(action=action)
-    for command, action in ((check, _check), (run, _run), (times, _times), (gallery, _gallery)):
+    for command, action in (
+        (check, _check), (run, _run), (times, _times), (gallery, _gallery), (pack, _archive),
+    ):  # fmt: skip
         command.add_argument("--configfile", nargs="+", default=[], help="overlays of config.yaml")
         command.set_defaults(action=action)
     arguments = parser.parse_args(argv)

@@ -28,8 +28,8 @@ class Cost(NamedTuple):
     longest: float  # wall-clock time of the longest chain of jobs that wait for each other [s]
 
 
-def plan(overlays: list[str], target: str = "all") -> list[Job]:
-    """Return all jobs that a target needs from nothing, as a dry run of Snakemake lists them.
+def plan(overlays: list[str], target: str = "all", *, force: bool = True) -> list[Job]:
+    """Return all jobs that a target needs from nothing, or that it still needs, as a dry run of Snakemake lists them.
 
     Raises
     ------
@@ -37,7 +37,8 @@ def plan(overlays: list[str], target: str = "all") -> list[Job]:
         If there is no plan; with the last line that Snakemake gave.
 
     """
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--nolock", target]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", target]
+    command += ["--forceall"] if force else []
     command += ["--configfile", *overlays] if overlays else []
     answer = subprocess.run([*command, "--cores", "1"], capture_output=True, text=True, check=False)
     if answer.returncode:
