@@ -1,6 +1,6 @@
 """Run trials and write what came of them into docs/reliability.md.
 
-python -m tests.reliability                     all of them, two hours on two cores
+python -m tests.reliability                     all of them, an hour or two on two cores
 python -m tests.reliability kills --count 100   one of them, so many times
 python -m tests.reliability --render            the page again from the recorded rows
 """
