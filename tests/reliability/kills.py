@@ -61,7 +61,7 @@ def run(work: Path, count: int, seed: int) -> Row:
     good = {f"{what}: every file there is right" for what in ("with all jobs", "Snakemake alone")}
     row = tally(
         "kills",
-        "kill -9 at a random moment of a run of all figures and reports at the scale of the tests, then the same command again",
+        "kill -9 at a random moment of the whole run at the scale of the tests, then the same command again",
         f"no wrong file at any moment; at the end {len(truth)} datasets and figures as in an undisturbed run",
         outcomes, good,
     )  # fmt: skip
