@@ -57,6 +57,9 @@ def page(rows: dict[str, dict]) -> str:
             f"| {row['tried']} | {row['expected']} | {row['good']} / {row['count']} | `{row['revision']}` "
             f"| {max(1, round(row['seconds'] / 60))} |"
         )
+    missing = [name for name in TRIALS if name not in {row["trial"] for row in rows.values()}]
+    if missing:
+        lines += ["", f"Written and not run to their end yet: {', '.join(missing)}."]
     lines += ["", "What came of each, counted:", ""]
     for row in rows.values():
         lines += [f"- **{row['name']}**:", *(f"  - {count} × {text}" for text, count in row["outcomes"].items())]
@@ -85,7 +88,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="meanfield-reliability-") as folder:
             found = trial(Path(folder), arguments.count or usual, arguments.seed)
         for row in [found] if isinstance(found, Row) else found:
-            row.revision, row.seconds = provenance.revision(), round(time.monotonic() - began)
+            row.trial, row.revision, row.seconds = name, provenance.revision(), round(time.monotonic() - began)
             rows[row.name] = row.plain()
             bad += row.good != row.count
             print(f"{row.name}: {row.good} of {row.count} right; {row.outcomes}")

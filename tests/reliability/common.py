@@ -29,6 +29,7 @@ class Row:
     count: int
     good: int
     outcomes: dict[str, int] = field(default_factory=dict)
+    trial: str = ""
     revision: str = ""
     seconds: int = 0
 

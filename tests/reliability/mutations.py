@@ -153,6 +153,6 @@ def _planned(work: Path, valid: list[dict], count: int, rng: random.Random) -> R
         else:
             outcomes["refused otherwise"] += 1
     return tally(
-        "valid mutated configurations", "a dry run of the workflow", "planned, or refused in a line",
+        "valid mutated configurations", "a dry run with one that the check took", "planned, or refused in a line",
         outcomes, {one for one in outcomes if one == "planned" or one.startswith("refused in a line")},
     )  # fmt: skip
