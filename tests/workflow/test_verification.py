@@ -8,6 +8,7 @@ import sys
 import zipfile
 
 import pytest
+from conftest import Project
 
 TINY = ("--configfile", "tests/tiny.yaml")
 
@@ -34,7 +35,7 @@ def checked_out(rebuilt):
     return rebuilt
 
 
-def test_an_archive_is_verified_elsewhere(checked_out, project, tmp_path):
+def test_an_archive_is_verified_elsewhere(checked_out, tmp_path):
     path = tmp_path / "archive.zip"
     done = meanfield(checked_out, "archive", *TINY, "-o", str(path))
     assert done.returncode == 0, done.stderr
@@ -52,7 +53,8 @@ def test_an_archive_is_verified_elsewhere(checked_out, project, tmp_path):
 
     # Gone where it was made; another copy of the project verifies it.
     shutil.rmtree(checked_out.folder)
-    done = meanfield(project, "verify", str(path), "ext_gradient_flow", "fig03_isotropic_dd", "--cores", "2")
+    elsewhere = Project(tmp_path / "elsewhere")
+    done = meanfield(elsewhere, "verify", str(path), "ext_gradient_flow", "fig03_isotropic_dd", "--cores", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-2:] == [
         "ext_gradient_flow   identical  pdf png svg",
