@@ -7,11 +7,13 @@ snakemake --profile profiles/slurm --configfile more.yaml
 Run it where the packages of the workflow are installed. The cost is that of the benchmark files of an earlier run.
 """
 
-import csv
 import sys
 from pathlib import Path
 
 import yaml
+
+from meanfield import figure_times
+from meanfield.errors import DataError
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = ("simulate_replicates", "simulate_spin3", "simulate_digits", "solve_spin3")
@@ -52,12 +54,8 @@ def seconds_per_replicate(config, benchmarks):
     taken = {}
     for experiment, _, name, settings in simulations(config):
         files = [file for rule in RULES for file in (benchmarks / rule / experiment / name).glob("*.tsv")]
-        total = 0.0
-        for file in files:
-            with file.open(encoding="utf-8") as stream:
-                total += float(next(csv.DictReader(stream, delimiter="\t"))["s"])
         if files:
-            taken[experiment, name] = total / settings["replicates"]
+            taken[experiment, name] = sum(figure_times.measure(file)[0] for file in files) / settings["replicates"]
     return taken
 
 
@@ -72,7 +70,10 @@ def main():
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     yaml.safe_dump(overlay(config, replicates, per_job), sys.stdout)
     benchmarks = Path(sys.argv[3]) if len(sys.argv) == 4 else ROOT / "results/benchmarks"
-    taken = seconds_per_replicate(config, benchmarks)
+    try:
+        taken = seconds_per_replicate(config, benchmarks)
+    except DataError as error:
+        sys.exit(f"error: {error}")
     names = len(list(simulations(config)))
     if not taken:
         print(f"{benchmarks} has no benchmark files of simulations: the cost is not known", file=sys.stderr)

@@ -59,6 +59,12 @@ def changed(base, path, value):
     return config
 
 
+def digests(folder: Path, endings) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder that has one of the endings, by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in endings)
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 # Copies of the package whose compiled kernels a new copy takes over; numba files them by folder.
 DONORS = [ROOT]
 

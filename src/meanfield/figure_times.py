@@ -75,7 +75,7 @@ def _files(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def measure(benchmark: str | None) -> tuple[float, float] | None:
+def measure(benchmark: str | Path | None) -> tuple[float, float] | None:
     """Return wall-clock and processor time of a benchmark file [s]; None if there is none."""
     if benchmark is None or not Path(benchmark).is_file():
         return None

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from meanfield import archive, checkout, reader, words
+from meanfield import archive, checkout, provenance, reader, words
 from meanfield.errors import DataError
 from meanfield.images import sources
 
@@ -304,9 +304,7 @@ def _compared(opened: zipfile.ZipFile, folder: Path, name: str, files: list[str]
         if not (folder / file).is_file():
             differing.append(f"{file}: not rebuilt")
             continue
-        with (folder / file).open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found == digest(opened, file):
+        if provenance.sha256(folder / file) == digest(opened, file):
             identical.append(file)
         else:
             differing.append(f"{file}: {_how(opened, folder, file)}")

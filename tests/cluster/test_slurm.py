@@ -4,7 +4,6 @@ One run through `profiles/slurm` in which a job is killed and then the node is l
 makes has to be byte for byte what a local run makes. `MEANFIELD_CLUSTER_TARGETS` names other targets, such as `all`.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import DONORS, Project
+from conftest import DONORS, Project, digests
 
 SCRIPT = Path(__file__).with_name("one_node.sh")
 # A simulation with limits and a figure; the stages that the profile puts into groups, without the long ones.
@@ -51,14 +50,10 @@ def wait_for(condition, what, run, seconds=300):
     return pytest.fail(f"waited {seconds} s in vain for {what}")
 
 
-def digests(folder):
+def built(folder):
     """Return the digests of datasets and figures, without the report, which prints run times."""
-    files = [path for path in folder.rglob("*") if path.suffix in {".nc", ".pdf", ".svg", ".png"}]
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if path.stem != "report"
-    }
+    found = digests(folder, {".nc", ".pdf", ".svg", ".png"})
+    return {name: digest for name, digest in found.items() if Path(name).stem != "report"}
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +116,7 @@ def disturbed(cluster, local, tmp_path_factory):
 
 
 def test_the_results_are_byte_for_byte_those_of_a_local_run(disturbed, local):
-    first, second = digests(local.path("results")), digests(disturbed[0].path("results"))
+    first, second = built(local.path("results")), built(disturbed[0].path("results"))
     assert len(first) > 5
     assert second == first
 

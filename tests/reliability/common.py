@@ -1,6 +1,5 @@
 """What the trials share: copies of the project to run in, digests of what a run leaves, and the row of a trial."""
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import conftest  # noqa: E402
 from conftest import DONORS, Project  # noqa: E402
 
 COMPARED = (".nc", ".pdf", ".svg")
@@ -46,12 +46,12 @@ def tally(name: str, tried: str, expected: str, outcomes: Counter, good: set[str
 
 def digests(results: Path) -> dict[str, str]:
     """Return the SHA-256 of every dataset and figure below a folder of results, by relative path."""
-    found = {}
-    for path in sorted(results.rglob("*")):
-        name = path.relative_to(results).as_posix()
-        if path.suffix in COMPARED and not path.name.startswith(".") and not name.startswith(NOT_COMPARED):
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+    found = conftest.digests(results, COMPARED)
+    return {
+        name: digest
+        for name, digest in found.items()
+        if not name.startswith(NOT_COMPARED) and not Path(name).name.startswith(".")
+    }
 
 
 def quick_project(folder: Path, *overlays: str) -> Project:

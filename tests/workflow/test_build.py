@@ -1,6 +1,5 @@
 """The whole workflow at the tiny scale: what a user types, and what is left behind."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -8,17 +7,12 @@ import subprocess
 import pytest
 import xarray as xr
 import yaml
-from conftest import EXTRA, ROOT
+from conftest import EXTRA, ROOT, digests
 from pypdf import PdfReader
 
 from meanfield import provenance
 
 FIGURES = list(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["figures"])
-
-
-def digests(folder, endings):
-    files = sorted(path for path in folder.rglob("*") if path.suffix in endings)
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_every_figure_and_the_report_are_built(built):

@@ -170,6 +170,7 @@ class GaussianUnits:
         rest = np.cumsum(series[::-1])[::-1]
         return series[: int(np.argmax(rest < 1e-18 * rest[0]))]
 
+    @cached_property
     def pair_tables(self) -> tuple[Floats, Floats]:
         r"""Return polynomials for K and for its derivative in <z, z'>, as the compiled kernels take them.
 
@@ -386,7 +387,7 @@ class Spin3:
         """
         first, third = kernel.eigenvalue(1), kernel.eigenvalue(3)
         return (
-            sphere.SERIES, 1.0, 0.0, 1.0, (1 / self.dimension, 0.0), *kernel.pair_tables(),
+            sphere.SERIES, 1.0, 0.0, 1.0, (1 / self.dimension, 0.0), *kernel.pair_tables,
             third * self._quadratic(), (first - third) * 3 / (self.dimension + 2) * self.trace,
         )  # fmt: skip
 
