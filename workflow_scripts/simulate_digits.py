@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from meanfield import io
+from meanfield import checkpoints, io
 from meanfield.digit_training import LEVELS, Digits, Runs, train
 from meanfield.logs import Progress, logged_to
 from meanfield.provenance import stamp
@@ -72,7 +72,8 @@ if __name__ == "__main__":
         progress = Progress(
             parameters["iterations"] * len(replicates), f"{name} replicates {replicates.start}-{replicates.stop - 1}"
         )
-        runs = train(**parameters, digits=digits, replicates=replicates, progress=progress)
+        checkpoint = checkpoints.of_job(snakemake)
+        runs = train(**parameters, digits=digits, replicates=replicates, progress=progress, checkpoint=checkpoint)
         progress.close()
         dataset = stamp(
             labelled(runs, parameters["neurons"]),
@@ -85,3 +86,4 @@ if __name__ == "__main__":
         )
         dataset.attrs["meanfield_data"] = data.attrs["meanfield_data"]
         io.write_dataset(dataset, snakemake.output.dataset)
+        checkpoint.remove()

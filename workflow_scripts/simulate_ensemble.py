@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from meanfield import io
+from meanfield import checkpoints, io
+from meanfield.checkpoints import Checkpoint
 from meanfield.fluctuation_runs import cells, run_ensemble
 from meanfield.logs import Progress, logged_to
 from meanfield.provenance import stamp
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def run(progress=lambda count: None, **parameters) -> xr.Dataset:
+def run(progress=lambda count: None, checkpoint: Checkpoint = checkpoints.NONE, **parameters) -> xr.Dataset:
     """Return averages, risks and some norms of all cells of an ensemble."""
-    found = run_ensemble(**parameters, progress=progress)
+    found = run_ensemble(**parameters, progress=progress, checkpoint=checkpoint)
     v = io.variable
     functions = "function cell replicate record"
     norms = {
@@ -49,7 +50,8 @@ if __name__ == "__main__":
         parameters = snakemake.params.parameters
         name = f"{parameters['experiment']}/{snakemake.wildcards.ensemble}"
         progress = Progress(len(cells(parameters["ensemble"])), f"{name} cells")
-        dataset = run(progress, **parameters)
+        checkpoint = checkpoints.of_job(snakemake)
+        dataset = run(progress, checkpoint, **parameters)
         progress.close()
         dataset = stamp(
             dataset,
@@ -60,3 +62,4 @@ if __name__ == "__main__":
             seed=parameters["seed"],
         )
         io.write_dataset(dataset, snakemake.output.dataset)
+        checkpoint.remove()

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from meanfield import io
+from meanfield import checkpoints, io
+from meanfield.checkpoints import Checkpoint
 from meanfield.logs import Progress, logged_to
 from meanfield.noisy_runs import run_noisy
 from meanfield.provenance import stamp
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def run(progress=lambda count: None, **parameters) -> xr.Dataset:
+def run(progress=lambda count: None, checkpoint: Checkpoint = checkpoints.NONE, **parameters) -> xr.Dataset:
     """Return norms and risks of all runs."""
-    found = run_noisy(**parameters, progress=progress)
+    found = run_noisy(**parameters, progress=progress, checkpoint=checkpoint)
     v, dims = io.variable, "temperature replicate record"
     return xr.Dataset(
         {
@@ -35,7 +36,8 @@ if __name__ == "__main__":
         parameters = snakemake.params.parameters
         runs = len(parameters["inverse_temperatures"]) * parameters["replicates"]
         progress = Progress(runs, f"{parameters['experiment']} runs")
-        dataset = run(progress, **parameters)
+        checkpoint = checkpoints.of_job(snakemake)
+        dataset = run(progress, checkpoint, **parameters)
         progress.close()
         dataset = stamp(
             dataset,
@@ -46,3 +48,4 @@ if __name__ == "__main__":
             seed=parameters["seed"],
         )
         io.write_dataset(dataset, snakemake.output.dataset)
+        checkpoint.remove()

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from meanfield import io
+from meanfield import checkpoints, io
+from meanfield.checkpoints import Checkpoint
 from meanfield.errors import DataError
 from meanfield.limits.schedule import Schedule
 from meanfield.logs import Progress, logged_to
@@ -64,13 +65,21 @@ def completed(parameters: dict, tuning: str | None) -> dict:
     return {**parameters, "settings": {"hyperparameters": {}, **settings, "step_size": step}}
 
 
-def main(parameters: dict, tuning: str | None, replicates: range, threads: int, rule: str, output: str) -> None:
+def main(
+    parameters: dict,
+    tuning: str | None,
+    replicates: range,
+    threads: int,
+    rule: str,
+    output: str,
+    checkpoint: Checkpoint,
+) -> None:
     """Simulate the replicates and write their dataset."""
     parameters = completed(parameters, tuning)
     name = f"{parameters['experiment']}/{parameters['simulation']}"
     total = parameters["iterations"][-1] * len(replicates)
     progress = Progress(total, f"{name} replicates {replicates.start}-{replicates.stop - 1}")
-    runs = simulate(**parameters, replicates=replicates, threads=threads, progress=progress)
+    runs = simulate(**parameters, replicates=replicates, threads=threads, progress=progress, checkpoint=checkpoint)
     progress.close()
     dataset = stamp(
         labelled(runs),
@@ -82,6 +91,7 @@ def main(parameters: dict, tuning: str | None, replicates: range, threads: int, 
         inputs={"tuning": tuning} if tuning else {},
     )
     io.write_dataset(dataset, output)
+    checkpoint.remove()
 
 
 if __name__ == "__main__":
@@ -93,4 +103,5 @@ if __name__ == "__main__":
             snakemake.threads,
             snakemake.rule,
             snakemake.output.dataset,
+            checkpoints.of_job(snakemake),
         )

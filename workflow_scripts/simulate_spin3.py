@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from meanfield import io
+from meanfield import checkpoints, io
+from meanfield.checkpoints import Checkpoint
 from meanfield.logs import Progress, logged_to
 from meanfield.provenance import stamp
 from meanfield.sphere_simulation import SphereRuns, simulate_sphere
@@ -40,12 +41,12 @@ def labelled(runs: SphereRuns) -> xr.Dataset:
     )  # fmt: skip
 
 
-def main(parameters: dict, replicates: range, rule: str, output: str) -> None:
+def main(parameters: dict, replicates: range, rule: str, output: str, checkpoint: Checkpoint) -> None:
     """Simulate the replicates and write their dataset."""
     name = f"{parameters['experiment']}/{parameters['simulation']}"
     total = parameters["iterations"][-1] * len(replicates) * len(parameters["cases"])
     progress = Progress(total, f"{name} replicates {replicates.start}-{replicates.stop - 1}")
-    runs = simulate_sphere(**parameters, replicates=replicates, progress=progress)
+    runs = simulate_sphere(**parameters, replicates=replicates, progress=progress, checkpoint=checkpoint)
     progress.close()
     dataset = stamp(
         labelled(runs),
@@ -56,6 +57,7 @@ def main(parameters: dict, replicates: range, rule: str, output: str) -> None:
         seed=parameters["seed"],
     )
     io.write_dataset(dataset, output)
+    checkpoint.remove()
 
 
 if __name__ == "__main__":
@@ -65,4 +67,5 @@ if __name__ == "__main__":
             range(*snakemake.params.replicates),
             snakemake.rule,
             snakemake.output.dataset,
+            checkpoints.of_job(snakemake),
         )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from meanfield import io
+from meanfield import checkpoints, io
 from meanfield.logs import Progress, logged_to
 from meanfield.provenance import stamp
 from meanfield.simulation import Sweep, sweep
@@ -40,7 +40,8 @@ if __name__ == "__main__":
         name = f"{parameters['experiment']}/{parameters['sweep']}"
         replicates = range(*parameters["replicates"])
         progress = Progress(len(parameters["candidates"]) * len(replicates), f"{name} runs")
-        runs = sweep(**{**parameters, "replicates": replicates}, progress=progress)
+        checkpoint = checkpoints.of_job(snakemake)
+        runs = sweep(**{**parameters, "replicates": replicates}, progress=progress, checkpoint=checkpoint)
         progress.close()
         dataset = stamp(
             labelled(runs, parameters["candidates"]),
@@ -51,3 +52,4 @@ if __name__ == "__main__":
             seed=parameters["seed"],
         )
         io.write_dataset(dataset, snakemake.output.dataset)
+        checkpoint.remove()

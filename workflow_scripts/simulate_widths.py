@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from meanfield import io
+from meanfield import checkpoints, io
+from meanfield.checkpoints import Checkpoint
 from meanfield.logs import Progress, logged_to
 from meanfield.provenance import stamp
 from meanfield.simulation import simulate
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def run(widths: list[int], replicates: range, progress, **parameters) -> xr.Dataset:
+def run(
+    widths: list[int], replicates: range, progress, checkpoint: Checkpoint = checkpoints.NONE, **parameters
+) -> xr.Dataset:
     """Return risks and means over neurons of all widths; the runs of all share their samples."""
     name = parameters.pop("study")
     runs = []
     for width in widths:
-        runs.append(simulate(**parameters, simulation=f"{name}, N = {width}", neurons=width, replicates=replicates))
+        study = {"simulation": f"{name}, N = {width}", "neurons": width, "replicates": replicates}
+        runs.append(simulate(**parameters, **study, checkpoint=checkpoint))
         progress(1)
     v = io.variable
     means = {
@@ -47,7 +51,8 @@ if __name__ == "__main__":
         name = f"{parameters['experiment']}/{parameters['study']}"
         replicates = range(*parameters["replicates"])
         progress = Progress(len(parameters["widths"]), f"{name} widths")
-        dataset = run(**{**parameters, "replicates": replicates}, progress=progress)
+        checkpoint = checkpoints.of_job(snakemake)
+        dataset = run(**{**parameters, "replicates": replicates}, progress=progress, checkpoint=checkpoint)
         progress.close()
         dataset = stamp(
             dataset,
@@ -58,3 +63,4 @@ if __name__ == "__main__":
             seed=parameters["seed"],
         )
         io.write_dataset(dataset, snakemake.output.dataset)
+        checkpoint.remove()

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from meanfield import io
+from meanfield import checkpoints, io
+from meanfield.checkpoints import Checkpoint
 from meanfield.logs import Progress, logged_to
 from meanfield.provenance import stamp
 from meanfield.sphere_simulation import FlowRuns, solve_flows
@@ -40,14 +41,14 @@ def labelled(runs: FlowRuns) -> xr.Dataset:
     )  # fmt: skip
 
 
-def main(parameters: dict, replicates: range, rule: str, output: str) -> None:
+def main(parameters: dict, replicates: range, rule: str, output: str, checkpoint: Checkpoint) -> None:
     """Integrate the flow and write its dataset."""
     name = f"{parameters['experiment']}/{parameters['simulation']}"
     progress = Progress(
         len(parameters["neurons"]) * len(replicates),
         f"{name} replicates {replicates.start}-{replicates.stop - 1}",
     )
-    runs = solve_flows(**parameters, replicates=replicates, progress=progress)
+    runs = solve_flows(**parameters, replicates=replicates, progress=progress, checkpoint=checkpoint)
     progress.close()
     dataset = stamp(
         labelled(runs),
@@ -58,6 +59,7 @@ def main(parameters: dict, replicates: range, rule: str, output: str) -> None:
         seed=parameters["seed"],
     )
     io.write_dataset(dataset, output)
+    checkpoint.remove()
 
 
 if __name__ == "__main__":
@@ -67,4 +69,5 @@ if __name__ == "__main__":
             range(*snakemake.params.replicates),
             snakemake.rule,
             snakemake.output.dataset,
+            checkpoints.of_job(snakemake),
         )

@@ -4,16 +4,18 @@ Arrays in, arrays out, no files; the labels are put on by the workflow's script.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield import registry
+from meanfield import checkpoints, registry
+from meanfield.checkpoints import Checkpoint, Tree
 from meanfield.limits.schedule import Schedule
-from meanfield.methods import runs
-from meanfield.methods.runs import watched, with_looks
+from meanfield.methods.runs import BlockWalk, InnerLoopWalk, PlainWalk, Walk, with_looks
+from meanfield.methods.runs import records as seen_records
 from meanfield.problems.activations import make_activation
 from meanfield.problems.digits import ClassifierLaw, DigitClassifier, standardise, targets
 
@@ -104,6 +106,7 @@ def train(
     pictures: int,
     replicates: range,
     progress: Callable[[int], None] = lambda iterations: None,
+    checkpoint: Checkpoint = checkpoints.NONE,
 ) -> Runs:
     r"""Train some replicates of one network.
 
@@ -132,6 +135,8 @@ def train(
         Which replicates; each gives the same bits whichever others run with it.
     progress : callable
         Told the number of iterations done since the last call.
+    checkpoint : Checkpoint
+        Where runs leave their state, and are found again.
 
     Returns
     -------
@@ -166,20 +171,22 @@ def train(
     edges = windows(iterations, records["windows_per_decade"])
     law = ClassifierLaw(**initial_law)
 
-    def run(replicate: int) -> Run:
+    def run(replicate: int) -> tuple:
         names = (seed, experiment, replicate)
         weights = law.sample(neurons, seen.active, *names).astype(settings["precision"])
         squares = np.full(iterations, np.nan, np.float32) if hasattr(method, "recurrence") else None
-        rows = []
         looks = with_looks(stops, weights.size)
-        states = watched(
-            _run(problem, method, hyperparameters, weights, step_size, names, looks, squares), looks, stops,
-            largest=_LARGEST_WEIGHT, lost=f"{experiment}/{simulation}, replicate {replicate}: {settings['method']}",
-            cause=f"rate {settings['rate']:g}", progress=progress,
+
+        def see(stop: int, point: NDArray) -> tuple[list[float], NDArray | None]:
+            return _evaluate(problem, point, test, test_targets), point if stop == stops[-1] else None
+
+        found = seen_records(
+            _walk(problem, method, hyperparameters, weights, step_size, names, looks, squares), looks, stops, see,
+            name=f"replicate {replicate}", largest=_LARGEST_WEIGHT,
+            lost=f"{experiment}/{simulation}, replicate {replicate}: {settings['method']}",
+            cause=f"rate {settings['rate']:g}", progress=progress, checkpoint=checkpoint,
         )  # fmt: skip
-        for _, point in states:
-            rows.append(_evaluate(problem, point, test, test_targets))
-            final = point
+        rows, final = [row for row, _ in found], found[-1][1]
         online = np.full(len(edges) - 1, np.nan)
         if squares is not None:
             sums = np.add.reduceat(squares.astype(float), edges[:-1])
@@ -189,7 +196,7 @@ def train(
         shown = _shown(wide[:, 0], pictures)
         blank = np.zeros((len(shown), *seen.active.shape))
         blank[:, seen.active] = wide[shown, 1:]
-        return Run(
+        return (
             *np.array(rows).T, online, wide[:, 0], np.quantile(entries, LEVELS),
             np.array([entries.mean(), entries.std(), (((entries - entries.mean()) / entries.std()) ** 4).mean()]),
             blank, wide[shown, 0], problem.outputs(final, test),
@@ -203,7 +210,7 @@ def train(
         math.nan if factor is None else settings["rate"] * factor,
         seen.active,
         np.array(list(replicates), dtype=np.int64),
-        [run(replicate) for replicate in replicates],
+        [Run(*checkpoint.remember(f"replicate {replicate}", partial(run, replicate))) for replicate in replicates],
     )
 
 
@@ -222,30 +229,39 @@ def _evaluate(problem: DigitClassifier, point: NDArray, test: NDArray, test_targ
     return [values[0], values[2], values[1], values[3]]
 
 
-def _run(problem, method, hyperparameters, weights, step_size, names, stops, squares) -> Iterator[NDArray]:
+def _walk(problem, method, hyperparameters, weights, step_size, names, stops, squares) -> Walk:
     # Steps of one size: a schedule that is one.
     arguments = (problem, weights, names, Schedule(), step_size, stops)
     if hasattr(method, "recurrence"):
-        return run_blocks(problem, method.recurrence(hyperparameters), weights, step_size, names, stops, squares)
+        return DigitWalk(problem, method.recurrence(hyperparameters), weights, step_size, names, stops, squares)
     if hasattr(method, "inner_loop"):
-        return runs.run_inner_loop(method.inner_loop(hyperparameters), *arguments)
-    return runs.run_plainly(method, hyperparameters, *arguments)
+        return InnerLoopWalk(method.inner_loop(hyperparameters), *arguments)
+    return PlainWalk(method, hyperparameters, *arguments)
 
 
-def run_blocks(problem, momentum, weights, step_size, names, stops, squares) -> Iterator[NDArray]:
-    """Yield the weights at each stop by the block kernel, and fill the squared errors of the samples, `squares`."""
+class DigitWalk(BlockWalk):
+    """A run by the block kernel, which fills the squared errors of the samples, `squares`."""
 
-    def advance(state, first: int, last: int) -> None:
-        count = last - first
-        increments = np.zeros(count, weights.dtype)
-        state.advance_arrays(
-            problem.inputs, problem.labels, np.full(count, step_size), problem.sample_index(*names, first, count),
-            increments,
-        )  # fmt: skip
-        with np.errstate(over="ignore"):  # a diverging run is told by its weights
-            squares[first:last] = ((increments / (2 * step_size)) ** 2).astype(squares.dtype)
+    def __init__(self, problem, momentum, weights, step_size: float, names, stops: list[int], squares: NDArray):
+        def advance(state, first: int, last: int) -> None:
+            count = last - first
+            increments = np.zeros(count, weights.dtype)
+            state.advance_arrays(
+                problem.inputs, problem.labels, np.full(count, step_size), problem.sample_index(*names, first, count),
+                increments,
+            )  # fmt: skip
+            with np.errstate(over="ignore"):  # a diverging run is told by its weights
+                squares[first:last] = ((increments / (2 * step_size)) ** 2).astype(squares.dtype)
 
-    def point(state) -> NDArray:
-        return np.concatenate([state.output_weights[:, None], state.weights], axis=1)
+        def point(state) -> NDArray:
+            return np.concatenate([state.output_weights[:, None], state.weights], axis=1)
 
-    return runs.run_blocks(problem.block_state(weights, momentum), advance, point, stops)
+        super().__init__(problem.block_state(weights, momentum), advance, point, stops)
+        self._squares = squares
+
+    def _state(self) -> Tree:
+        return {**super()._state(), "squares": self._squares.copy()}
+
+    def _put_back(self, state: Tree) -> None:
+        super()._put_back(state)
+        self._squares[:] = state["squares"]

@@ -13,16 +13,19 @@ Arrays out, no files.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield import checkpoints
+from meanfield.checkpoints import Checkpoint
 from meanfield.errors import DivergenceError
 from meanfield.kernels.streams import TEST_POINTS, seed_sequence, stream_key
 from meanfield.limits.fluctuations import TEST_FUNCTIONS
 from meanfield.limits.potentials import TabulatedDrift, norm_rule, radial_potentials
-from meanfield.methods.runs import run_blocks
+from meanfield.methods.runs import BlockWalk
 from meanfield.problems.activations import make_activation
 from meanfield.problems.factory import make_law
 from meanfield.problems.isotropic import IsotropicGaussians
@@ -155,6 +158,7 @@ def run_ensemble(
     test_functions: list[str],
     ensemble: dict,
     progress: Callable[[int], None] = lambda cells: None,
+    checkpoint: Checkpoint = checkpoints.NONE,
 ) -> list[Cell]:
     """Run every cell of an ensemble.
 
@@ -174,6 +178,8 @@ def run_ensemble(
         Keys of `TEST_FUNCTIONS`.
     progress : callable
         Told that one more cell is done.
+    checkpoint : Checkpoint
+        Where runs that ended are found again.
 
     Raises
     ------
@@ -184,30 +190,36 @@ def run_ensemble(
     data = make_problem(problem, activation)
     law = make_law("isotropic_gaussians", initial_law)
     meter = RiskMeter(data, ensemble["directions"])
+    kept = [times.index(t) for t in law_times]
     found = []
     for neurons, step_size in cells(ensemble):
         stops = [round(t / step_size) for t in times]
-        kept = [times.index(t) for t in law_times]
-        count = ensemble["replicates"]
-        shape = (count, len(stops))
-        mean, square = np.empty((2, len(test_functions), *shape))
-        risk, averaged = np.empty(shape), np.empty(shape)
-        norm = np.empty((count, len(kept), neurons), np.float32)
-        for m in range(count):
-            names = (seed, experiment, m)
+
+        def run(replicate: int, neurons=neurons, step_size=step_size, stops=stops) -> tuple:
+            names = (seed, experiment, replicate)
             settings = {"key": stream_key(*names), "scales": data.scales, "step_size": step_size}
             state = data.block_state(law.sample(neurons, data.dimension, *names).astype(precision))
-            runs = run_blocks(
-                state, lambda one, first, last, s=settings: one.advance_stream(first, last, **s),
+            walk = BlockWalk(
+                state, lambda one, first, last: one.advance_stream(first, last, **settings),
                 lambda one: one.weights, distinct(stops),
             )  # fmt: skip
-            for k, look in enumerate(looks(runs, stops, meter, names, f"SGD of {neurons} neurons", step_size)):
-                for n, name in enumerate(test_functions):
-                    value = TEST_FUNCTIONS[name].value(look.norms)
-                    mean[n, m, k], square[n, m, k] = value.mean(), (value**2).mean()
-                risk[m, k], averaged[m, k] = look.risk, look.averaged_risk
-                if k in kept:
-                    norm[m, kept.index(k)] = look.norms
-        found.append(Cell(neurons, step_size, np.array(stops), mean, square, risk, averaged, norm))
+            seen = list(looks(walk, stops, meter, names, f"SGD of {neurons} neurons", step_size))
+            values = np.array([[TEST_FUNCTIONS[name].value(look.norms) for look in seen] for name in test_functions])
+            return (
+                values.mean(axis=-1), (values**2).mean(axis=-1), np.array([look.risk for look in seen]),
+                np.array([look.averaged_risk for look in seen]), np.array([seen[k].norms for k in kept], np.float32),
+            )  # fmt: skip
+
+        runs = [
+            checkpoint.remember(f"{neurons} neurons, step {step_size!r}, replicate {m}", partial(run, m))
+            for m in range(ensemble["replicates"])
+        ]
+        mean, square, risk, averaged, norm = (np.array(parts) for parts in zip(*runs, strict=True))
+        found.append(
+            Cell(
+                neurons, step_size, np.array(stops), np.moveaxis(mean, 1, 0), np.moveaxis(square, 1, 0), risk, averaged,
+                norm,
+            )
+        )  # fmt: skip
         progress(1)
     return found

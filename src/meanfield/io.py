@@ -69,31 +69,43 @@ def write_dataset(dataset: xr.Dataset, path: str | Path) -> None:
             encoding[name].update(zlib=True, complevel=4, shuffle=True, fletcher32=True)
     with atomic(path) as temporary:
         dataset.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
-        seal = _seal(temporary.read_bytes())
-        with temporary.open("ab") as stream:
-            stream.write(seal)
+        append_seal(temporary)
 
 
-def _seal(contents: bytes) -> bytes:
-    return _SEAL + hashlib.sha256(contents).hexdigest().encode() + b"\n"
+def append_seal(path: Path) -> None:
+    """Write the checksum of all bytes of a file at its end."""
+    seal = _seal(path.read_bytes())
+    with path.open("ab") as stream:
+        stream.write(seal)
 
 
-def _check_seal(path: Path) -> None:
-    # Before the netCDF library sees anything of the file.
+def unsealed(path: Path) -> bytes:
+    """Return the contents of a file without the checksum at their end.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or its bytes are not those of the checksum.
+
+    """
     try:
         contents = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     body, seal = contents[:-_SEAL_LENGTH], contents[-_SEAL_LENGTH:]
     if seal == _seal(body):
-        return
-    if not contents.startswith(b"\x89HDF"):
+        return body
+    if not contents.startswith((b"\x89HDF", b"PK")):
         found = "not a readable netCDF-4 file"
     elif seal.startswith(_SEAL):
         found = "damaged: its bytes do not match its checksum"
     else:
         found = "cut short, or not a dataset of this project: the checksum at its end is missing"
     raise DataError(f"{path}: {found}; delete it and run again")
+
+
+def _seal(contents: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(contents).hexdigest().encode() + b"\n"
 
 
 def read_dataset(path: str | Path) -> xr.Dataset:
@@ -109,7 +121,7 @@ def read_dataset(path: str | Path) -> xr.Dataset:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; run the workflow to make it")
-    _check_seal(path)
+    unsealed(path)  # before the netCDF library sees anything of the file
     try:
         with xr.open_dataset(path, engine="netcdf4", decode_times=False) as opened:
             dataset = opened.load()

@@ -1,11 +1,14 @@
 """Replicates of noisy SGD on isotropic Gaussians at several temperatures: norms and risks. Arrays out, no files."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield import checkpoints
+from meanfield.checkpoints import Checkpoint
 from meanfield.families.noisy import noisy_sgd
 from meanfield.fluctuation_runs import RiskMeter, distinct, looks, make_problem
 from meanfield.limits.schedule import Schedule
@@ -42,10 +45,12 @@ def run_noisy(
     precision: str,
     directions: int,
     progress: Callable[[int], None] = lambda runs: None,
+    checkpoint: Checkpoint = checkpoints.NONE,
 ) -> NoisyRuns:
     """Run noisy SGD at every temperature, up to `last_time`, on the same samples and initial weights.
 
-    Arguments are blocks and numbers of the configuration; `progress` is told that one more run is done.
+    Arguments are blocks and numbers of the configuration; `progress` is told that one more run is done, and runs that
+    ended are found again in the checkpoint.
 
     Raises
     ------
@@ -58,20 +63,27 @@ def run_noisy(
     meter = RiskMeter(data, directions)
     kept = np.array([t for t in times if t <= last_time])
     stops = [round(t / step_size) for t in kept]
-    shape = (len(inverse_temperatures), replicates, len(stops))
-    risk, averaged = np.empty(shape), np.empty(shape)
-    norm = np.empty((*shape, neurons), np.float32)
-    for b, beta in enumerate(inverse_temperatures):
+
+    def run(beta: float, replicate: int) -> tuple:
         method = langevin.Hyperparameters(**noisy_sgd(beta, regularisation)["hyperparameters"])
+        names = (seed, experiment, replicate)
+        walk = trajectory(
+            langevin, method, data, law.sample(neurons, data.dimension, *names).astype(precision),
+            schedule=Schedule(), step_size=step_size, stops=distinct(stops), root=seed, experiment=experiment,
+            replicate=replicate,
+        )  # fmt: skip
+        seen = list(looks(walk, stops, meter, names, f"noisy SGD at inverse temperature {beta:g}", step_size))
+        return (
+            np.array([look.risk for look in seen]), np.array([look.averaged_risk for look in seen]),
+            np.array([look.norms for look in seen], np.float32),
+        )  # fmt: skip
+
+    runs = []
+    for beta in inverse_temperatures:
         for m in range(replicates):
-            names = (seed, experiment, m)
-            runs = trajectory(
-                langevin, method, data, law.sample(neurons, data.dimension, *names).astype(precision),
-                schedule=Schedule(), step_size=step_size, stops=distinct(stops), root=seed, experiment=experiment,
-                replicate=m,
-            )  # fmt: skip
-            lost = f"noisy SGD at inverse temperature {beta:g}"
-            for k, look in enumerate(looks(runs, stops, meter, names, lost, step_size)):
-                norm[b, m, k], risk[b, m, k], averaged[b, m, k] = look
+            name = f"inverse temperature {beta!r}, replicate {m}"
+            runs.append(checkpoint.remember(name, partial(run, beta, m)))
             progress(1)
-    return NoisyRuns(kept, risk, averaged, norm)
+    shape = (len(inverse_temperatures), replicates)
+    risk, averaged, norm = (np.array(parts) for parts in zip(*runs, strict=True))
+    return NoisyRuns(kept, *(part.reshape(*shape, *part.shape[1:]) for part in (risk, averaged, norm)))

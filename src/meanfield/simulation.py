@@ -4,19 +4,21 @@ Arrays out, no files; the labels are put on by the workflow's scripts.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield import registry
+from meanfield import checkpoints, registry
+from meanfield.checkpoints import Checkpoint, Tree
 from meanfield.errors import DivergenceError
 from meanfield.limits.schedule import Schedule
 from meanfield.methods.clocks import matched_step
-from meanfield.methods.runs import trajectory, watched, with_looks
+from meanfield.methods.runs import records, trajectory, with_looks
 from meanfield.problems.factory import make_law, make_problem
 
 Floats = NDArray[np.float64]
@@ -91,32 +93,30 @@ def make_optimiser(settings: dict) -> Optimiser:
     return Optimiser(settings["method"], method, hyperparameters, settings["step_size"])
 
 
-def states(
+def _see(
     setting: Setting,
     optimiser: Optimiser,
     replicate: int,
     stops: list[int],
     precision: str,
+    see: Callable[[int, NDArray], Tree],
+    *,
     label: str,
+    name: str,
+    checkpoint: Checkpoint,
     progress: Callable[[int], None] = lambda iterations: None,
-) -> Iterator[tuple[int, NDArray]]:
-    """Yield stops and weights of one run; `progress` is told the iterations done since it was last told.
-
-    Raises
-    ------
-    DivergenceError
-        If the weights stop being finite.
-
-    """
+) -> list[Tree]:
+    # What is seen of one run at its stops; see `meanfield.methods.runs.records`.
     looks = with_looks(stops, setting.neurons * setting.problem.dimension)
     run = trajectory(
         optimiser.method, optimiser.hyperparameters, setting.problem, setting.weights(replicate, precision),
         schedule=setting.schedule, step_size=optimiser.step_size, stops=looks, root=setting.seed,
         experiment=setting.experiment, replicate=replicate,
     )  # fmt: skip
-    return watched(
-        run, looks, stops, largest=_LARGEST_WEIGHT, lost=f"{label}, replicate {replicate}: {optimiser.name}",
-        cause=f"step_size {optimiser.step_size:g}", progress=progress,
+    return records(
+        run, looks, stops, see, name=name, largest=_LARGEST_WEIGHT,
+        lost=f"{label}, replicate {replicate}: {optimiser.name}", cause=f"step_size {optimiser.step_size:g}",
+        progress=progress, checkpoint=checkpoint,
     )  # fmt: skip
 
 
@@ -129,6 +129,7 @@ def simulate(
     replicates: range,
     threads: int = 1,
     progress: Callable[[int], None] = lambda iterations: None,
+    checkpoint: Checkpoint = checkpoints.NONE,
     **setting,
 ) -> Trajectories:
     """Run some replicates of one simulation.
@@ -147,6 +148,8 @@ def simulate(
         Replicates run at once, one per thread.
     progress : callable
         Told the number of iterations done since the last call; called from several threads if there are several.
+    checkpoint : Checkpoint
+        Where runs leave their state, and are found again.
     setting
         Blocks of the configuration; see `make_setting`.
 
@@ -167,15 +170,20 @@ def simulate(
     kept = [settings["snapshots"][name] for name in names]
 
     def run(replicate: int):
-        risks, observed, snapshots = [], [], {}
-        label = f"{experiment}/{simulation}"
-        for stop, weights in states(where, optimiser, replicate, iterations, settings["precision"], label, progress):
+        name = f"{simulation}, replicate {replicate}"
+
+        def see(stop: int, weights: NDArray) -> tuple[float, dict, NDArray | None]:
             wide = weights.astype(float)
-            risks.append(where.problem.risk(wide))
-            observed.append(where.problem.observables(wide))
-            if stop in kept:
-                snapshots[stop] = weights
-        return risks, observed, [snapshots[k] for k in kept]
+            risk, observed = where.problem.risk(wide), where.problem.observables(wide)
+            return risk, observed, weights if stop in kept else None
+
+        return checkpoint.remember(
+            name,
+            lambda: _see(
+                where, optimiser, replicate, iterations, settings["precision"], see,
+                label=f"{experiment}/{simulation}", name=name, checkpoint=checkpoint, progress=progress,
+            ),
+        )  # fmt: skip
 
     if threads > 1 and len(replicates) > 1:
         with ThreadPoolExecutor(threads) as pool:
@@ -183,17 +191,18 @@ def simulate(
     else:
         runs = [run(replicate) for replicate in replicates]
     iteration = np.array(iterations, dtype=np.int64)
+    places = [iterations.index(stop) for stop in kept]
     matched = optimiser.matched_step(where.schedule)
     return Trajectories(
         iteration,
         iteration * optimiser.evaluations,
         iteration * optimiser.step_size,
         iteration * (math.nan if matched is None else matched),
-        np.array([risks for risks, _, _ in runs]),
-        {name: np.array([[one[name] for one in observed] for _, observed, _ in runs]) for name in runs[0][1][0]},
+        np.array([[risk for risk, _, _ in one] for one in runs]),
+        {name: np.array([[observed[name] for _, observed, _ in one] for one in runs]) for name in runs[0][0][1]},
         names,
         np.array(kept, dtype=np.int64),
-        np.array([snapshots for _, _, snapshots in runs]),
+        np.array([[one[place][2] for place in places] for one in runs]),
         np.array(list(replicates), dtype=np.int64),
     )
 
@@ -216,6 +225,7 @@ def sweep(
     candidates: list[dict],
     replicates: range,
     progress: Callable[[int], None] = lambda candidates: None,
+    checkpoint: Checkpoint = checkpoints.NONE,
     **setting,
 ) -> Sweep:
     """Run every candidate of a sweep on the same replicates and return the risks at the end.
@@ -233,13 +243,29 @@ def sweep(
         Which replicates.
     progress : callable
         Told that one more run is done.
+    checkpoint : Checkpoint
+        Where runs leave their state, and are found again.
     setting
         Blocks of the configuration; see `make_setting`.
 
     """
     where = make_setting(experiment=experiment, **setting)
+
+    def end(optimiser: Optimiser, replicate: int, iterations: int, name: str) -> float:
+        def see(_: int, weights: NDArray) -> float:
+            return where.problem.risk(weights.astype(float))
+
+        try:
+            (risk,) = _see(
+                where, optimiser, replicate, [iterations], settings["precision"], see,
+                label=f"{experiment}/{sweep}", name=name, checkpoint=checkpoint,
+            )  # fmt: skip
+        except DivergenceError:
+            return math.inf
+        return risk
+
     steps, matched, lengths, risks = [], [], [], []
-    for candidate in candidates:
+    for number, candidate in enumerate(candidates):
         optimiser = make_optimiser({"method": settings["method"], **candidate})
         pace = optimiser.matched_step(where.schedule)
         if "evaluations" in settings:
@@ -251,13 +277,8 @@ def sweep(
         lengths.append(iterations * optimiser.evaluations)
         ends = []
         for replicate in replicates:
-            try:
-                *_, (_, weights) = states(
-                    where, optimiser, replicate, [iterations], settings["precision"], f"{experiment}/{sweep}"
-                )
-                ends.append(where.problem.risk(weights.astype(float)))
-            except DivergenceError:
-                ends.append(math.inf)
+            name = f"candidate {number}, replicate {replicate}"
+            ends.append(checkpoint.remember(name, partial(end, optimiser, replicate, iterations, name)))
             progress(1)
         risks.append(ends)
     return Sweep(

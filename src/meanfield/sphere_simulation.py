@@ -9,14 +9,18 @@ Arrays out, no files; the labels are put on by the workflow's scripts.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield import checkpoints
+from meanfield.checkpoints import Checkpoint
 from meanfield.errors import DivergenceError
-from meanfield.limits.particle_flow import BATCH_FREE_PRINTED, solve_flow
+from meanfield.limits.particle_flow import BATCH_FREE_PRINTED, FlowSolution, solve_flow
 from meanfield.limits.schedule import Schedule
+from meanfield.methods.runs import with_looks
 from meanfield.methods.sphere_runs import Phase, sphere_trajectory
 from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3, TestSet
 from meanfield.simulation import Optimiser, make_optimiser
@@ -133,6 +137,7 @@ def simulate_sphere(
     replicates: range,
     evaluate: dict | None = None,
     progress: Callable[[int], None] = lambda iterations: None,
+    checkpoint: Checkpoint = checkpoints.NONE,
 ) -> SphereRuns:
     """Run some replicates of one simulation, all its cases.
 
@@ -153,6 +158,8 @@ def simulate_sphere(
         Which replicates; each gives the same bits whichever others run with it.
     progress : callable
         Told the number of iterations done since the last call.
+    checkpoint : Checkpoint
+        Where runs leave their state, and are found again.
 
     Returns
     -------
@@ -166,37 +173,50 @@ def simulate_sphere(
 
     """
     unit, optimiser = make_units(problem), make_optimiser(settings)
-    may_diverge = settings["gradient"] == BATCH_FREE_PRINTED
+    may_diverge, wanted = settings["gradient"] == BATCH_FREE_PRINTED, set(iterations)
+
+    def follow(replicate: int, case: dict, target: Spin3, tests: TestSet | None, name: str):
+        names = (seed, experiment, replicate)
+        start = target.initial_units(unit, case["neurons"], *names, **initial_law)
+        start = start.astype(settings.get("precision", "float64"))
+        looks = with_looks(iterations, start.size * max(1, case["phases"][0][1]))
+        run = sphere_trajectory(
+            optimiser.method, optimiser.hyperparameters, target, unit, start,
+            gradient=settings["gradient"], phases=[Phase(*phase) for phase in case["phases"]],
+            step_size=optimiser.step_size, stops=looks, names=names,
+        )  # fmt: skip
+        rows, radius, last, alive = [], 0.0, 0, True
+        if (saved := checkpoint.state(name)) is not None:
+            rows, radius, alive = list(saved["rows"]), saved["radius"], saved["alive"]
+            run.restore(saved["run"])
+            last = looks[run.passed - 1]
+            progress(last)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for look, units in zip(looks[run.passed :], run, strict=True):
+                alive = alive and bool(np.abs(units).max() < _LARGEST_PARAMETER)
+                if not alive and not may_diverge:
+                    raise DivergenceError(_diverged(experiment, simulation, replicate, case, optimiser, look, last))
+                if look in wanted:
+                    row = (math.nan, math.nan)
+                    if alive:
+                        row = tests.loss(unit, units) if tests else (target.loss(unit, units), 0.0)
+                        radius = max(radius, _radius_error(unit, units))
+                    rows.append(row)
+                progress(look - last)
+                last = look
+                state = {"rows": rows, "radius": radius, "alive": alive}
+                checkpoint.offer(name, lambda state=state: {**state, "run": run.snapshot()})
+        return np.array(rows, dtype=float), units if alive else np.full_like(units, np.nan), radius
 
     def run(replicate: int):
-        names = (seed, experiment, replicate)
-        target = make_target(problem, *names)
+        target = make_target(problem, seed, experiment, replicate)
         tests = make_test_set(target, evaluate, seed, experiment) if evaluate else None
-        losses, ends, radii = [], [], []
-        for case in cases:
-            start = target.initial_units(unit, case["neurons"], *names, **initial_law)
-            start = start.astype(settings.get("precision", "float64"))
-            stops = sphere_trajectory(
-                optimiser.method, optimiser.hyperparameters, target, unit, start,
-                gradient=settings["gradient"], phases=[Phase(*phase) for phase in case["phases"]],
-                step_size=optimiser.step_size, stops=iterations, names=names,
-            )  # fmt: skip
-            rows = np.full((len(iterations), 2), np.nan)
-            radius, last, alive = 0.0, 0, True
-            with np.errstate(over="ignore", invalid="ignore"):
-                for n, (stop, units) in enumerate(zip(iterations, stops, strict=True)):
-                    alive = alive and bool(np.abs(units).max() < _LARGEST_PARAMETER)
-                    if not alive and not may_diverge:
-                        raise DivergenceError(_diverged(experiment, simulation, replicate, case, optimiser, stop, last))
-                    if alive:
-                        rows[n] = tests.loss(unit, units) if tests else (target.loss(unit, units), 0.0)
-                        radius = max(radius, _radius_error(unit, units))
-                    progress(stop - last)
-                    last = stop
-            losses.append(rows)
-            ends.append(units if alive else np.full_like(units, np.nan))
-            radii.append(radius)
-        return np.array(losses), np.concatenate(ends), radii, target
+        ends = []
+        for number, case in enumerate(cases):
+            name = f"replicate {replicate}, case {number}"
+            ends.append(checkpoint.remember(name, partial(follow, replicate, case, target, tests, name)))
+        losses, units, radii = zip(*ends, strict=True)
+        return np.array(losses), np.concatenate(units), radii, target
 
     runs = [run(replicate) for replicate in replicates]
     iteration = np.array(iterations, dtype=np.int64)
@@ -238,6 +258,7 @@ def solve_flows(
     times: list[float],
     replicates: range,
     progress: Callable[[int], None] = lambda solutions: None,
+    checkpoint: Checkpoint = checkpoints.NONE,
 ) -> FlowRuns:
     """Integrate a deterministic flow from the initial units of some replicates, for several widths.
 
@@ -253,6 +274,8 @@ def solve_flows(
         Mean-field times of the records [1].
     progress : callable
         Told that one more solution is done.
+    checkpoint : Checkpoint
+        Where runs leave their state, and are found again.
 
     """
     unit, time = make_units(problem), np.array(times, dtype=float)
@@ -263,7 +286,9 @@ def solve_flows(
         solutions = []
         for n in neurons:
             start = target.initial_units(unit, n, *names, **initial_law)
-            solutions.append(solve_flow(target, unit, start, time, **settings))
+            work = partial(solve_flow, target, unit, start, time, **settings)
+            found = checkpoint.remember(f"replicate {replicate}, {n} neurons", lambda work=work: tuple(work()))
+            solutions.append(FlowSolution(*found))
             progress(1)
         return solutions, target
 

@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 from meanfield import io, provenance
-from tests.reliability import damages, disks, identity, kills, mutations, twice
+from tests.reliability import checkpoints, damages, disks, identity, kills, mutations, twice
 from tests.reliability.common import ROOT, Row
 
 TRIALS = {
     "kills": (kills.run, 50),
+    "checkpoints": (checkpoints.run, 20),
     "damages": (damages.run, 300),
     "mutations": (mutations.run, 2000),
     "disks": (disks.run, 8),
@@ -32,11 +33,30 @@ TESTED = [
      "test_a_truncated_dataset_stops_its_analysis_alone"),
     ("kill -9 in mid-simulation", "tests/workflow/test_bad_input.py",
      "test_a_kill_in_mid_simulation_leaves_nothing_half_written_and_the_same_command_goes_on"),
+    ("kill -9 of a simulation whose state was saved", "tests/workflow/test_bad_input.py",
+     "test_a_killed_simulation_goes_on_from_its_saved_state_with_the_same_bits"),
+    ("every optimiser killed at every few looks, on each problem", "tests/unit/test_checkpoints.py",
+     "test_a_killed_run_of_a_network_goes_on_with_the_same_bits"),
+    ("a damaged or foreign saved state", "tests/unit/test_checkpoints.py",
+     "test_a_damaged_or_foreign_file_is_passed_over_and_said_so"),
     ("a diverging simulation", "tests/workflow/test_bad_input.py", "test_a_diverging_simulation_says_which_and_why"),
     ("each of 200 flipped bits of a dataset", "tests/unit/test_io.py", "test_a_flipped_bit_anywhere_is_seen"),
     ("a full disk while a dataset is written", "tests/unit/test_io.py",
      "test_a_full_disk_is_named_and_leaves_nothing"),
     ("300 mutated configurations", "tests/unit/test_config.py", "test_any_mutation_is_valid_or_refused_in_lines"),
+    ("digits with a wrong checksum", "tests/unit/test_digit_images.py",
+     "test_a_wrong_checksum_names_the_file_and_both_values"),
+    ("a mirror of the digits with other content", "tests/unit/test_digit_images.py",
+     "test_a_mirror_with_other_content_is_passed_over"),
+    ("digits without a network", "tests/unit/test_digit_images.py",
+     "test_without_files_and_network_the_small_digits_remain"),
+    ("a truncated or damaged file of digits", "tests/unit/test_digit_images.py",
+     "test_a_damaged_file_is_an_error_and_no_reason_to_fall_back"),
+    ("a compressed file that unpacks without end", "tests/unit/test_digit_images.py",
+     "test_a_file_that_unpacks_without_end_is_refused"),
+    ("a pickle in the place of digits", "tests/unit/test_digit_images.py", "test_nothing_is_unpickled"),
+    ("importing the package without a network", "tests/unit/test_digit_images.py",
+     "test_importing_touches_no_network"),
     ("one core and another folder", "tests/workflow/test_build.py",
      "test_one_core_and_another_folder_give_the_same_bytes"),
 ]  # fmt: skip

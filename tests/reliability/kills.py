@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from tests.reliability.common import Row, digests, quick_project, start, tally
+from tests.reliability.common import Project, Row, digests, quick_project, start, tally
 
 SCALE = "tests/tiny.yaml"
 
@@ -28,7 +28,7 @@ def run(work: Path, count: int, seed: int) -> Row:
     whole = time.monotonic() - began
     truth = digests(calm.path("results"))
     outcomes, complete, kills = Counter(), 0, 0
-    disturbed = quick_project(work / "disturbed-0", SCALE)
+    disturbed = _saving(work / "disturbed-0")
     while kills < count:
         process = start(disturbed)
         with suppress(subprocess.TimeoutExpired):
@@ -53,7 +53,7 @@ def run(work: Path, count: int, seed: int) -> Row:
         elif digests(disturbed.path("results")) != truth:
             outcomes["other bytes at the end"] += 1
         complete += 1
-        disturbed = quick_project(work / f"disturbed-{complete}", SCALE)
+        disturbed = _saving(work / f"disturbed-{complete}")
     disturbed.run()
     complete += 1
     if digests(disturbed.path("results")) != truth:
@@ -67,3 +67,10 @@ def run(work: Path, count: int, seed: int) -> Row:
     )  # fmt: skip
     row.outcomes["runs brought to their end, identical"] = complete - outcomes["other bytes at the end"]
     return row
+
+
+def _saving(folder: Path) -> Project:
+    # Simulations save their state at every look; the undisturbed run does not.
+    project = quick_project(folder, SCALE, "saving.yaml")
+    project.path("saving.yaml").write_text("checkpoint_seconds: 0\n", encoding="utf-8")
+    return project

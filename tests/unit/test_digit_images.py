@@ -91,6 +91,16 @@ def test_compression_is_known_by_content_and_its_damage_told(tmp_path):
         idx.content(tmp_path / "none")
 
 
+def test_a_file_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(bytes(2000)))
+    monkeypatch.setattr(idx, "_LARGEST_UNPACKED", 1999)
+    with pytest.raises(DataError, match="file: unpacks to more than 1999 bytes: no file of digits"):
+        idx.content(path)
+    monkeypatch.setattr(idx, "_LARGEST_UNPACKED", 2000)
+    assert idx.content(path) == bytes(2000)
+
+
 def test_nothing_is_unpickled(tmp_path):
     import pickle
 

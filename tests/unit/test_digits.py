@@ -14,7 +14,7 @@ from meanfield.errors import DivergenceError
 from meanfield.families import digits as family
 from meanfield.images import sources
 from meanfield.limits.schedule import Schedule
-from meanfield.methods.runs import run_inner_loop, run_plainly
+from meanfield.methods.runs import InnerLoopWalk, PlainWalk
 from meanfield.problems.activations import PiecewiseLinear, Smooth, make_activation
 from meanfield.problems.digits import ClassifierLaw, DigitClassifier, one_digit, parity, standardise, targets
 
@@ -170,7 +170,7 @@ def test_training_is_the_published_update(activation):
     method = registry.load(registry.METHODS, "sgd")
     stops = [0, 77, 150]
     found = list(
-        digit_training.run_blocks(
+        digit_training.DigitWalk(
             problem, method.recurrence(method.Hyperparameters()), weights, 1.5 / 40, (1, "e", 0), stops, squares
         )
     )
@@ -208,13 +208,13 @@ def test_compiled_optimisers_are_their_plain_definitions(name):
     hyperparameters = method.Hyperparameters(**OPTIMISERS[name])
     names, stops = (1, "e", 0), [0, 3, 40]
     arguments = (problem, weights, names, Schedule(), 0.02, stops)
-    plain = list(run_plainly(method, hyperparameters, *arguments))
+    plain = list(PlainWalk(method, hyperparameters, *arguments))
     if hasattr(method, "recurrence"):
-        found = digit_training.run_blocks(
+        found = digit_training.DigitWalk(
             problem, method.recurrence(hyperparameters), weights, 0.02, names, stops, np.zeros(40)
         )
     else:
-        found = run_inner_loop(method.inner_loop(hyperparameters), *arguments)
+        found = InnerLoopWalk(method.inner_loop(hyperparameters), *arguments)
     for one, other in zip(found, plain, strict=True):
         assert one == pytest.approx(other, abs=1e-11)
     assert np.abs(plain[2] - weights).max() > 1e-3

@@ -11,7 +11,7 @@ from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.schedule import Schedule
 from meanfield.methods import entropy_sgd, langevin, mf_homsgld
 from meanfield.methods.oracle import FullOracle
-from meanfield.methods.runs import run_plainly, trajectory
+from meanfield.methods.runs import PlainWalk, trajectory
 from meanfield.problems.activations import PiecewiseLinear, Smooth
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
@@ -39,7 +39,7 @@ def case(kind, activation, neurons, dimension=5):
 def both(method, hyperparameters, problem, weights, iterations, step_size=5e-3):
     """Return the ends of the plain and of the compiled run on the same samples and the same noise."""
     schedule = Schedule(1.0, -0.25)
-    *_, plain = run_plainly(method, hyperparameters, problem, weights, NAMES, schedule, step_size, [0, iterations])
+    *_, plain = PlainWalk(method, hyperparameters, problem, weights, NAMES, schedule, step_size, [0, iterations])
     *_, compiled = trajectory(
         method, hyperparameters, problem, weights, schedule=schedule, step_size=step_size, stops=[0, iterations],
         root=NAMES[0], experiment=NAMES[1], replicate=NAMES[2],

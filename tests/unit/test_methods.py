@@ -8,7 +8,7 @@ from meanfield.kernels.momentum import Momentum
 from meanfield.kernels.reference import TwoLayer, sequential_two_layer
 from meanfield.limits.schedule import Schedule
 from meanfield.methods.clocks import matched_step
-from meanfield.methods.runs import run_plainly
+from meanfield.methods.runs import PlainWalk
 from meanfield.problems.factory import make_problem
 from meanfield.problems.isotropic import RadialLaw
 from meanfield.simulation import simulate
@@ -88,7 +88,7 @@ def test_a_run_is_the_plain_definition_on_the_same_samples(name):
     runs = run(name, ALL[name], iterations=(0, 60))
     problem = make_problem(PROBLEM, DIP)
     weights = RadialLaw("gaussian", 0.8).sample(30, 20, 3, "methods", 1)
-    *_, expected = run_plainly(
+    *_, expected = PlainWalk(
         method, hyperparameters, problem, weights, (3, "methods", 1), Schedule(1.0, -0.25), 1e-3, [0, 60]
     )
     error = np.linalg.norm(runs.weight[1, 0] - expected) / np.linalg.norm(expected - weights)

@@ -8,7 +8,7 @@ import pytest
 from meanfield.errors import DivergenceError
 from meanfield.limits.schedule import Schedule
 from meanfield.methods import nesterov
-from meanfield.methods.runs import run_plainly
+from meanfield.methods.runs import PlainWalk
 from meanfield.problems.anisotropic import TwoLayerLaw
 from meanfield.problems.factory import make_problem
 from meanfield.simulation import simulate, sweep
@@ -124,7 +124,7 @@ def test_a_run_of_the_anisotropic_problem_is_the_plain_run_on_the_same_samples()
     problem = make_problem(ANISOTROPIC["problem"], RELU)
     start = TwoLayerLaw(0.8, output_deviation=0.5).sample(20, 6, 7, "test", 1)
     plain = list(
-        run_plainly(
+        PlainWalk(
             nesterov, nesterov.Hyperparameters(0.9), problem, start, (7, "test", 1), Schedule(1.0, -0.25), 2e-3,
             [0, 7, 90],
         )

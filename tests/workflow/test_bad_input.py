@@ -104,6 +104,47 @@ def test_a_kill_in_mid_simulation_leaves_nothing_half_written_and_the_same_comma
     assert not list(project.path("results").rglob("*.tmp"))
 
 
+def test_a_killed_simulation_goes_on_from_its_saved_state_with_the_same_bits(project):
+    target = "results/simulations/isotropic/sgd/0.nc"
+    for name, seconds in (("calm", "~"), ("saving", "0.02")):
+        project.path(f"{name}.yaml").write_text(
+            f"""
+checkpoint_seconds: {seconds}
+experiments:
+  isotropic:
+    simulate:
+      sgd:
+        step_size: 1.0e-6
+        iterations: 2000000
+""",
+            encoding="utf-8",
+        )
+    project.overlays.append("calm.yaml")
+    project.run(target)
+    undisturbed = project.path(target).read_bytes()
+    project.run(target, "--delete-all-output")
+    project.overlays[-1] = "saving.yaml"
+
+    saved = project.path(f"{target}.checkpoint")
+    process = subprocess.Popen(
+        project.command(target), cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not saved.exists() and process.poll() is None:
+        time.sleep(0.005)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert saved.exists()
+
+    project.run(target)
+    log = project.path("logs/simulate_replicates/isotropic/sgd/0.log").read_text(encoding="utf-8")
+    assert "sgd/0.nc.checkpoint: going on; " in log
+    assert project.path(target).read_bytes() == undisturbed
+    assert not saved.exists()
+
+
 def test_a_results_folder_that_cannot_be_written_is_named(project):
     project.path("results").mkdir(exist_ok=True)
     project.path("results/simulations").write_text("a file where a folder is needed", encoding="utf-8")

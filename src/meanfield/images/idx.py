@@ -5,6 +5,7 @@ the number of dimensions, and the sizes as big-endian 32-bit integers; the numbe
 """
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 
@@ -17,6 +18,9 @@ _UNSIGNED_BYTE = 8
 _GZIP = b"\x1f\x8b"
 # More than this is no collection of pictures; a damaged size would ask for terabytes.
 _LARGEST = 1 << 32
+# What a compressed file may unpack to [byte]; the largest of the four has 47 million. A few kilobytes can hold zeros
+# that fill the memory.
+_LARGEST_UNPACKED = 1 << 28
 
 
 def content(path: str | Path) -> bytes:
@@ -25,7 +29,7 @@ def content(path: str | Path) -> bytes:
     Raises
     ------
     DataError
-        If the file cannot be read, or its compression is damaged or cut short.
+        If the file cannot be read, its compression is damaged or cut short, or it unpacks to more than any digits.
 
     """
     path = Path(path)
@@ -36,9 +40,13 @@ def content(path: str | Path) -> bytes:
     if not raw.startswith(_GZIP):
         return raw
     try:
-        return gzip.decompress(raw)
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+            unpacked = stream.read(_LARGEST_UNPACKED + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged or truncated gzip file ({error}); fetch it again") from error
+    if len(unpacked) > _LARGEST_UNPACKED:
+        raise DataError(f"{path}: unpacks to more than {_LARGEST_UNPACKED} bytes: no file of digits; fetch it again")
+    return unpacked
 
 
 def parse(raw: bytes, dimensions: int, name: str | Path) -> NDArray[np.uint8]:

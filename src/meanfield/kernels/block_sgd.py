@@ -820,6 +820,17 @@ class BlockState:
             setattr(other, name, _copied(getattr(self, name)))
         return other
 
+    def snapshot(self) -> dict[str, tuple]:
+        """Return everything that the iterations after the end of a block depend on."""
+        return {name: _copied(getattr(self, f"_{name}")) for name in ("weights", "outputs", "scheme")}
+
+    def restore(self, snapshot: dict[str, tuple]) -> None:
+        """Go on from a snapshot of a run of the same shape: the same bits as without the interruption."""
+        for name, values in snapshot.items():
+            for own, value in zip(getattr(self, f"_{name}"), values, strict=True):
+                if isinstance(own, np.ndarray):
+                    own[...] = value
+
 
 def _segments(knots: NDArray, slopes: NDArray, intercepts: NDArray) -> tuple[NDArray, ...]:
     """Return ends and slopes of the segments that are not flat, and the offset of the sum of their clipped values.

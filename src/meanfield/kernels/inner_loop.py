@@ -240,7 +240,7 @@ class InnerLoopRun:
         self._work = (*np.zeros((3, len(weights)), weights.dtype), np.zeros(tile, weights.dtype))
         kind, *tables = problem.activation.kernel_code()
         self._activation = (kind, *(np.ascontiguousarray(table, weights.dtype) for table in tables))
-        self._iteration = 0
+        self.iteration = 0
         self._first, self._rows, self._targets = 0, np.empty((0, 0)), np.empty(0)
 
     @property
@@ -251,8 +251,8 @@ class InnerLoopRun:
     def advance(self, step_size: float) -> None:
         """Run one iteration with the given step size [1]."""
         loop, dtype = self._loop, self._x.dtype
-        scope = loop.scope_at(self._iteration)
-        first = self._iteration * loop.steps
+        scope = loop.scope_at(self.iteration)
+        first = self.iteration * loop.steps
         neurons = self._x.shape[2]
         rates = np.array(
             [step_size, step_size / scope, step_size * loop.regularisation,
@@ -271,7 +271,17 @@ class InnerLoopRun:
                 self._problem.extra_columns, self._activation, self._work, self._noise, self._key, numbers,
             )  # fmt: skip
             _move(x, self._mean, centre, dtype.type(loop.ratio), dtype.type(pull))
-        self._iteration += 1
+        self.iteration += 1
+
+    def snapshot(self) -> dict:
+        """Return everything that the next iterations depend on."""
+        arrays = {"x": self._x, "y": self._y, "mean": self._mean}
+        return {"iteration": self.iteration, **{name: array.copy() for name, array in arrays.items()}}
+
+    def restore(self, snapshot: dict) -> None:
+        """Go on from a snapshot of a run of the same shape: the same bits as without the interruption."""
+        self.iteration = snapshot["iteration"]
+        self._x[...], self._y[...], self._mean[...] = snapshot["x"], snapshot["y"], snapshot["mean"]
 
     def _samples(self, first: int, count: int) -> tuple[NDArray, NDArray]:
         # Rows of the samples with what multiplies each weight: nothing for the output weight, one for the bias.

@@ -181,3 +181,14 @@ class SphereInnerLoop:
         )  # fmt: skip
         self._done += iterations
         self._samples += iterations * len(self._agents) * (len(self._averaging) - 1) * batch
+
+    def snapshot(self) -> dict:
+        """Return everything that the next iterations depend on."""
+        arrays = {"agents": self._agents, "fast": self._fast, "means": self._means}
+        return {"counters": (self._done, self._samples), **{name: array.copy() for name, array in arrays.items()}}
+
+    def restore(self, snapshot: dict) -> None:
+        """Go on from a snapshot of a run of the same shape: the same bits as without the interruption."""
+        self._done, self._samples = snapshot["counters"]
+        for own, name in ((self._agents, "agents"), (self._fast, "fast"), (self._means, "means")):
+            own[...] = snapshot[name]

@@ -142,3 +142,11 @@ class SampleOracle:
     def next(self) -> None:
         """Pass over the samples that the last gradient used."""
         self._now += self._used
+
+    def snapshot(self) -> tuple[int, int, int]:
+        """Return where the oracle is in its streams."""
+        return self._now, self._used, self._drawn
+
+    def restore(self, snapshot: tuple[int, int, int]) -> None:
+        """Go on from a snapshot."""
+        self._now, self._used, self._drawn = snapshot

@@ -5,7 +5,6 @@ squared error, or of a flow's objective, times the number of units n: without 1/
 mean-field time k epsilon for every width.
 """
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import NamedTuple
 
@@ -13,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from meanfield.checkpoints import Tree
 from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.sphere_inner import SphereInnerLoop
 from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.particle_flow import flow_code
 from meanfield.methods.oracle import stream_normals
+from meanfield.methods.runs import Walk
 from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3, sphere_samples, to_sphere
 
 Floats = NDArray[np.float64]
@@ -117,6 +118,14 @@ class SphereOracle:
         """Pass over the samples that the last gradient used."""
         self._now += self._used
 
+    def snapshot(self) -> tuple[int, int, int]:
+        """Return where the oracle is in its streams."""
+        return self._now, self._used, self._drawn
+
+    def restore(self, snapshot: tuple[int, int, int]) -> None:
+        """Go on from a snapshot."""
+        self._now, self._used, self._drawn = snapshot
+
     def _samples(self, point: Floats) -> tuple[Floats, Floats]:
         # A batch for each agent: inputs (…, sample, coordinate) and targets (…, sample).
         agents = point.shape[:-2]
@@ -170,8 +179,8 @@ def sphere_trajectory(
     step_size: float,
     stops: list[int],
     names: tuple[int, str, int],
-) -> Iterator[Floats]:
-    """Run an optimiser and yield the units at each stop: the point where the next gradient is taken.
+) -> Walk:
+    """Return the run of an optimiser, seen at each stop: the point where the next gradient is taken.
 
     An optimiser that is linear in a point and a velocity (`recurrence`), or has an inner loop of noisy steps
     (`inner_loop`), runs compiled, any other by its plain definition (`start`, `step`).
@@ -200,22 +209,14 @@ def sphere_trajectory(
     """
     if hasattr(method, "inner_loop"):
         loop = method.inner_loop(hyperparameters)
-        runs = _run_inner_loop(loop, problem, unit, units, gradient, step_size, names)
+        engine = _InnerLoopEngine(loop, problem, unit, units, gradient, step_size, names)
     elif has_compiled_form(method, hyperparameters):
-        runs = _run_compiled(method.recurrence(hyperparameters), problem, unit, units, gradient, step_size, names)
+        recurrence = Recurrence.of(method.recurrence(hyperparameters), step_size)
+        engine = _CompiledEngine(recurrence, problem, unit, units, gradient, names)
     else:
         oracle = SphereOracle(problem, unit, gradient, phases[0].batch, *names)
-        runs = _run_plainly(method, hyperparameters, oracle, units, step_size)
-    next(runs)
-    now, phase = 0, 0
-    for stop in stops:
-        while now < stop:
-            until = min(stop, phases[phase].end)
-            if until > now:
-                runs.send((until - now, phases[phase].batch))
-                now = until
-            phase += now < stop
-        yield runs.send((0, phases[phase].batch))
+        engine = _PlainEngine(method, hyperparameters, oracle, units, step_size)
+    return _SphereWalk(engine, phases, stops)
 
 
 def has_compiled_form(method: ModuleType, hyperparameters) -> bool:
@@ -225,37 +226,83 @@ def has_compiled_form(method: ModuleType, hyperparameters) -> bool:
     return hasattr(method, "recurrence") and method.recurrence(hyperparameters).rule != "function_restart"
 
 
-def _run_compiled(momentum, problem, unit, units, gradient, step_size, names):
-    # A generator that is sent (iterations, batch) and gives the units back.
-    state, recurrence, key = problem.state(unit, units), Recurrence.of(momentum, step_size), stream_key(*names)
-    flow = None if gradient == SAMPLES else flow_code(problem, unit, gradient)
-    iterations, batch = yield
-    while True:
-        if flow is None:
-            state.advance_stream(iterations, recurrence, key=key, batch=batch)
+class _SphereWalk(Walk):
+    # The run of an engine, phase by phase.
+    def __init__(self, engine, phases: list[Phase], stops: list[int]):
+        super().__init__(stops)
+        self._engine, self._phases = engine, phases
+        self._now = self._phase = 0
+
+    def _go_to(self, stop: int) -> Floats:
+        while self._now < stop:
+            until = min(stop, self._phases[self._phase].end)
+            if until > self._now:
+                self._engine.advance(until - self._now, self._phases[self._phase].batch)
+                self._now = until
+            self._phase += self._now < stop
+        return self._engine.point
+
+    def _state(self) -> Tree:
+        return {"now": self._now, "phase": self._phase, "engine": self._engine.snapshot()}
+
+    def _put_back(self, state: Tree) -> None:
+        self._now, self._phase = state["now"], state["phase"]
+        self._engine.restore(state["engine"])
+
+
+class _CompiledEngine:
+    def __init__(self, recurrence: Recurrence, problem, unit, units, gradient: str, names):
+        self._state, self._recurrence, self._key = problem.state(unit, units), recurrence, stream_key(*names)
+        self._flow = None if gradient == SAMPLES else flow_code(problem, unit, gradient)
+        self.snapshot, self.restore = self._state.snapshot, self._state.restore
+
+    def advance(self, iterations: int, batch: int) -> None:
+        if self._flow is None:
+            self._state.advance_stream(iterations, self._recurrence, key=self._key, batch=batch)
         else:
-            state.advance_flow(iterations, recurrence, flow)
-        iterations, batch = yield state.lookahead
+            self._state.advance_flow(iterations, self._recurrence, self._flow)
+
+    @property
+    def point(self) -> Floats:
+        return self._state.lookahead
 
 
-def _run_inner_loop(loop, problem, unit, units, gradient, step_size, names):
-    run = SphereInnerLoop(
-        problem.state(unit, units), loop, step_size,
-        key=stream_key(*names), noise_key=stream_key(*names, INJECTED_NOISE),
-        flow=None if gradient == SAMPLES else flow_code(problem, unit, gradient),
-    )  # fmt: skip
-    iterations, batch = yield
-    while True:
-        run.advance(iterations, max(1, batch))  # a full gradient has no batch
-        iterations, batch = yield retracted(unit, run.point)
+class _InnerLoopEngine:
+    def __init__(self, loop, problem, unit, units, gradient: str, step_size: float, names):
+        self._unit = unit
+        self._run = SphereInnerLoop(
+            problem.state(unit, units), loop, step_size,
+            key=stream_key(*names), noise_key=stream_key(*names, INJECTED_NOISE),
+            flow=None if gradient == SAMPLES else flow_code(problem, unit, gradient),
+        )  # fmt: skip
+        self.snapshot, self.restore = self._run.snapshot, self._run.restore
+
+    def advance(self, iterations: int, batch: int) -> None:
+        self._run.advance(iterations, max(1, batch))  # a full gradient has no batch
+
+    @property
+    def point(self) -> Floats:
+        return retracted(self._unit, self._run.point)
 
 
-def _run_plainly(method, hyperparameters, oracle, units, step_size):
-    state = method.start(units, hyperparameters)
-    point = getattr(method, "point", lambda state: state.point)
-    iterations, batch = yield
-    while True:
-        oracle.batch = batch
+class _PlainEngine:
+    def __init__(self, method, hyperparameters, oracle: SphereOracle, units, step_size: float):
+        self._method, self._hyperparameters, self._oracle = method, hyperparameters, oracle
+        self._step_size, self._iterate = step_size, method.start(units, hyperparameters)
+        self._point = getattr(method, "point", lambda state: state.point)
+
+    def advance(self, iterations: int, batch: int) -> None:
+        self._oracle.batch = batch
         for _ in range(iterations):
-            state = method.step(state, oracle, step_size, hyperparameters)
-        iterations, batch = yield oracle.retract(point(state))
+            self._iterate = self._method.step(self._iterate, self._oracle, self._step_size, self._hyperparameters)
+
+    @property
+    def point(self) -> Floats:
+        return self._oracle.retract(self._point(self._iterate))
+
+    def snapshot(self) -> Tree:
+        return {"iterate": tuple(self._iterate), "oracle": self._oracle.snapshot()}
+
+    def restore(self, snapshot: Tree) -> None:
+        self._iterate = type(self._iterate)(*snapshot["iterate"])
+        self._oracle.restore(snapshot["oracle"])

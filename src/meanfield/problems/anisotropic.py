@@ -69,6 +69,14 @@ class PackedState:
         """Return an independent copy."""
         return PackedState(self._state.copy())
 
+    def snapshot(self) -> dict[str, tuple]:
+        """Return everything that the iterations after the end of a block depend on."""
+        return self._state.snapshot()
+
+    def restore(self, snapshot: dict[str, tuple]) -> None:
+        """Go on from a snapshot of a run of the same shape."""
+        self._state.restore(snapshot)
+
 
 @dataclass(frozen=True)
 class AnisotropicGaussians:
