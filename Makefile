@@ -34,8 +34,8 @@ figure: $(VENV)/ready ## one figure: make figure ID=fig02_isotropic_sgd
 	@test -n "$(ID)" || { echo "say which: make figure ID=fig02_isotropic_sgd; make help lists the rest"; exit 2; }
 	$(SNAKEMAKE) $(ID)
 
-test: $(VENV)/ready-test ## run the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/ready-test ## run the whole test suite, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 reliability: $(VENV)/ready-test ## try what can go wrong by the hundred; make reliability TRIAL=kills for one kind
 	$(BIN)/python -m tests.reliability $(TRIAL)

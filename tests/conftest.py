@@ -195,3 +195,18 @@ def rebuilt(built: Project, tmp_path: Path) -> Project:
     lend_kernels(copy.folder)
     copy.overlays = list(built.overlays)
     return copy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests into groups for two processes (`pytest -n 2 --dist loadgroup --no-loadscope-reorder`).
+
+    The tests of the workflow share one built project and take half of the time: they are one group, and come first.
+    Every other file is a group of its own, for what its tests share.
+    """
+
+    def workflow(item: pytest.Item) -> bool:
+        return "workflow" in item.path.parts
+
+    items.sort(key=lambda item: not workflow(item))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("workflow" if workflow(item) else item.path.name))
