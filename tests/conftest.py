@@ -197,6 +197,7 @@ def rebuilt(built: Project, tmp_path: Path) -> Project:
     return copy
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests into groups for two processes (`pytest -n 2 --dist loadgroup --no-loadscope-reorder`).
 

@@ -204,7 +204,7 @@ def simulate_sphere(
                     rows.append(row)
                 progress(look - last)
                 last = look
-                state = {"rows": rows, "radius": radius, "alive": alive}
+                state = {"rows": list(rows), "radius": radius, "alive": alive}
                 checkpoint.offer(name, lambda state=state: {**state, "run": run.snapshot()})
         return np.array(rows, dtype=float), units if alive else np.full_like(units, np.nan), radius
 
