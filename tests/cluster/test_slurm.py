@@ -107,7 +107,7 @@ def disturbed(cluster, local, tmp_path_factory):
         wait_for(lambda: queue("NODE_FAIL"), "Slurm noticed that the node is lost", run)
         back = one_node("back", cluster)
         assert back.returncode == 0, back.stderr
-        code = run.wait(timeout=1500)
+        code = run.wait(timeout=7200)
     finally:
         if run.poll() is None:
             run.kill()
