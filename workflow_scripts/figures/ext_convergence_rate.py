@@ -88,8 +88,8 @@ def draw(data: xr.Dataset) -> Figure:
 def _powers(axis: Axes, data: xr.Dataset, labels: list[str]) -> None:
     # The size of each fitted power, by kind of error.
     kinds = {
-        "width_largest": ("o", "N, largest"), "width_deviation": ("s", "N, deviation"),
-        "step_largest": ("^", "ε, largest"), "step_deviation": ("D", "ε, deviation"),
+        "width_largest": ("o", "$N$, largest"), "width_deviation": ("s", "$N$, deviation"),
+        "step_largest": ("^", r"$\varepsilon$, largest"), "step_deviation": ("D", r"$\varepsilon$, deviation"),
     }  # fmt: skip
     for k, (name, (marker, label)) in enumerate(kinds.items()):
         mean, low, high = (np.abs(data[f"{name}_slope{end}"].values) for end in ("", "_low", "_high"))
@@ -105,7 +105,8 @@ def _powers(axis: Axes, data: xr.Dataset, labels: list[str]) -> None:
     axis.invert_yaxis()
     axis.set_xlim(0.2, 1.3)
     axis.set_xlabel("size of the power")
-    axis.legend(fontsize=5)
+    # The line at one must not run through the words.
+    axis.legend(fontsize=5, frameon=True, facecolor="white", edgecolor="none", framealpha=1)
 
 
 def _distances(axis: Axes, data: xr.Dataset) -> None:
