@@ -197,17 +197,22 @@ def rebuilt(built: Project, tmp_path: Path) -> Project:
     return copy
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests into groups for two processes (`pytest -n 2 --dist loadgroup --no-loadscope-reorder`).
+    """Put the tests of the workflow first: they share one built project and take half of the time."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
 
-    The tests of the workflow share one built project and take half of the time: they are one group, and come first.
-    Every other file is a group of its own, for what its tests share.
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Return who deals out the tests to several processes: all of the workflow to one, any other file by file.
+
+    The marks of xdist for that, xdist_group, are lost on the pytest that is locked here.
     """
+    from xdist.scheduler import LoadScopeScheduling
 
-    def workflow(item: pytest.Item) -> bool:
-        return "workflow" in item.path.parts
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "workflow" if "workflow" in Path(file).parts else file
 
-    items.sort(key=lambda item: not workflow(item))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("workflow" if workflow(item) else item.path.name))
+    return ByFile(config, log)
