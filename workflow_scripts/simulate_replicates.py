@@ -72,7 +72,7 @@ def main(
     threads: int,
     rule: str,
     output: str,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint = checkpoints.NONE,
 ) -> None:
     """Simulate the replicates and write their dataset."""
     parameters = completed(parameters, tuning)

@@ -41,7 +41,9 @@ def labelled(runs: SphereRuns) -> xr.Dataset:
     )  # fmt: skip
 
 
-def main(parameters: dict, replicates: range, rule: str, output: str, checkpoint: Checkpoint) -> None:
+def main(
+    parameters: dict, replicates: range, rule: str, output: str, checkpoint: Checkpoint = checkpoints.NONE
+) -> None:
     """Simulate the replicates and write their dataset."""
     name = f"{parameters['experiment']}/{parameters['simulation']}"
     total = parameters["iterations"][-1] * len(replicates) * len(parameters["cases"])

@@ -41,7 +41,9 @@ def labelled(runs: FlowRuns) -> xr.Dataset:
     )  # fmt: skip
 
 
-def main(parameters: dict, replicates: range, rule: str, output: str, checkpoint: Checkpoint) -> None:
+def main(
+    parameters: dict, replicates: range, rule: str, output: str, checkpoint: Checkpoint = checkpoints.NONE
+) -> None:
     """Integrate the flow and write its dataset."""
     name = f"{parameters['experiment']}/{parameters['simulation']}"
     progress = Progress(
