@@ -46,9 +46,12 @@ def run(work: Path, count: int, seed: int) -> Row:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
-        for job in known:
-            outcomes[GONE_ON if "going on; " in _log(project, job) else "started anew"] += 1
-        known = set() if ended else {job for job in JOBS if _path(project, job).exists()}
+        for job in list(known):
+            verdict = _verdict(project, job, began)
+            if verdict:
+                outcomes[verdict] += 1
+                known.remove(job)
+        known = set() if ended else known | {job for job in JOBS if _path(project, job).exists()}
         if ended:
             same = process.returncode == 0 and digests(project.path("results")) == truth
             outcomes["brought to its end, identical" if same else "other bytes, or failed"] += 1
@@ -78,6 +81,10 @@ def _saved(project, newer_than: float) -> bool:
     return any(path.exists() and path.stat().st_mtime > newer_than for path in (_path(project, job) for job in JOBS))
 
 
-def _log(project, job: str) -> str:
+def _verdict(project, job: str, began: float) -> str:
+    # Of a job with a saved state: nothing as long as it has neither read that nor written over it.
     (log,) = project.folder.glob(f"logs/*/{job}.log")
-    return log.read_text(encoding="utf-8")
+    if log.stat().st_mtime > began and "going on; " in log.read_text(encoding="utf-8"):
+        return GONE_ON
+    state = _path(project, job)
+    return "started anew" if not state.exists() or state.stat().st_mtime > began else ""
