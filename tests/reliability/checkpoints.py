@@ -82,9 +82,10 @@ def _saved(project, newer_than: float) -> bool:
 
 
 def _verdict(project, job: str, began: float) -> str:
-    # Of a job with a saved state: nothing as long as it has neither read that nor written over it.
-    (log,) = project.folder.glob(f"logs/*/{job}.log")
-    if log.stat().st_mtime > began and "going on; " in log.read_text(encoding="utf-8"):
-        return GONE_ON
+    # Of a job with a saved state: nothing as long as it has neither read that nor written over it. Snakemake takes an
+    # old log away before a job starts, so that there may be none.
+    for log in project.folder.glob(f"logs/*/{job}.log"):
+        if log.stat().st_mtime > began and "going on; " in log.read_text(encoding="utf-8"):
+            return GONE_ON
     state = _path(project, job)
     return "started anew" if not state.exists() or state.stat().st_mtime > began else ""
