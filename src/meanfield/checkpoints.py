@@ -135,8 +135,7 @@ def of_job(job) -> Checkpoint:
         "inputs": [provenance.sha256(path) for path in job.input],
         "versions": provenance.versions(),
     }
-    text = json.dumps(card, sort_keys=True, default=list)
-    identity = hashlib.sha256(text.encode()).hexdigest()
+    identity = hashlib.sha256(provenance.canonical_json(card).encode()).hexdigest()
     output = Path(str(job.output[0]))
     return Checkpoint(output.with_name(output.name + _ENDING), identity, float(seconds))
 

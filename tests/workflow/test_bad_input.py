@@ -77,6 +77,21 @@ experiments:
     assert not list(project.path("results").rglob("*.tmp"))
 
 
+def kill_once_there_is(file, project, target: str, seconds: float) -> None:
+    """Start the workflow, and kill it with all its jobs as soon as it has made a file, or when the time is up."""
+    process = subprocess.Popen(
+        project.command(target), cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    file.unlink(missing_ok=True)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not file.exists() and process.poll() is None:
+        time.sleep(0.005)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def test_a_kill_in_mid_simulation_leaves_nothing_half_written_and_the_same_command_goes_on(project):
     target = "results/simulations/isotropic/sgd.nc"
     project.run(target)
@@ -85,18 +100,7 @@ def test_a_kill_in_mid_simulation_leaves_nothing_half_written_and_the_same_comma
     assert not project.path(target).exists()
 
     # The first write waits, so that the kill always finds a simulation under way.
-    process = subprocess.Popen(
-        project.command(target), cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    log = project.path("logs/simulate_replicates/isotropic/sgd/0.log")
-    log.unlink(missing_ok=True)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not log.exists() and process.poll() is None:
-        time.sleep(0.005)
-    assert process.poll() is None, "the run ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_once_there_is(project.path("logs/simulate_replicates/isotropic/sgd/0.log"), project, target, seconds=60)
     assert not project.path(target).exists()
 
     project.run(target)  # the same command goes on: it lifts the dead run's locks itself
@@ -126,16 +130,7 @@ experiments:
     project.overlays[-1] = "saving.yaml"
 
     saved = project.path(f"{target}.checkpoint")
-    process = subprocess.Popen(
-        project.command(target), cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not saved.exists() and process.poll() is None:
-        time.sleep(0.005)
-    assert process.poll() is None, "the run ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_once_there_is(saved, project, target, seconds=120)
     assert saved.exists()
 
     project.run(target)

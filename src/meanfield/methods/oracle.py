@@ -84,7 +84,33 @@ def stream_normals(key: NDArray, first: int, shape: tuple[int, ...]) -> NDArray:
     return z[:coordinates].T.reshape(shape)
 
 
-class SampleOracle:
+class InStreams:
+    """Where an oracle is in a replicate's streams: of samples, and of injected noise."""
+
+    def __init__(self, root: int, experiment: str, replicate: int):
+        self._noise_key = stream_key(root, experiment, replicate, INJECTED_NOISE)
+        self._now = self._used = self._drawn = 0
+
+    def normal(self, shape: tuple[int, ...]) -> NDArray:
+        """Return the next standard normals; the last axis of the shape is a vector of the stream."""
+        z = stream_normals(self._noise_key, self._drawn, shape)
+        self._drawn += int(np.prod(shape[:-1]))
+        return z
+
+    def next(self) -> None:
+        """Pass over the samples that the last gradient used."""
+        self._now += self._used
+
+    def snapshot(self) -> tuple[int, int, int]:
+        """Return where the oracle is in its streams."""
+        return self._now, self._used, self._drawn
+
+    def restore(self, snapshot: tuple[int, int, int]) -> None:
+        """Go on from a snapshot."""
+        self._now, self._used, self._drawn = snapshot
+
+
+class SampleOracle(InStreams):
     """A network's gradients at the samples of a replicate, one fresh sample per gradient.
 
     A leading axis of the point holds agents: each takes a sample of its own, in their order. `next` passes over the
@@ -100,11 +126,10 @@ class SampleOracle:
     """
 
     def __init__(self, problem, root: int, experiment: str, replicate: int):
+        super().__init__(root, experiment, replicate)
         self._problem = problem
         self._names = (root, experiment, replicate)
-        self._noise_key = stream_key(root, experiment, replicate, INJECTED_NOISE)
         self._first, self._inputs, self._targets = 0, np.empty((0, 0)), np.empty(0)
-        self._now = self._used = self._drawn = 0
 
     def _sample(self, number: int) -> tuple[NDArray, float]:
         if not self._first <= number < self._first + len(self._targets):
@@ -129,24 +154,6 @@ class SampleOracle:
         """Return inner products of weights, shape (…, 1, 1)."""
         return (a * b).sum(axis=(-2, -1), keepdims=True)
 
-    def normal(self, shape: tuple[int, ...]) -> NDArray:
-        """Return the next standard normals, of the shape (…, neuron, weight)."""
-        z = stream_normals(self._noise_key, self._drawn, shape)
-        self._drawn += int(np.prod(shape[:-1]))
-        return z
-
     def retract(self, point: NDArray) -> NDArray:
         """Return the point: all weights are allowed."""
         return point
-
-    def next(self) -> None:
-        """Pass over the samples that the last gradient used."""
-        self._now += self._used
-
-    def snapshot(self) -> tuple[int, int, int]:
-        """Return where the oracle is in its streams."""
-        return self._now, self._used, self._drawn
-
-    def restore(self, snapshot: tuple[int, int, int]) -> None:
-        """Go on from a snapshot."""
-        self._now, self._used, self._drawn = snapshot

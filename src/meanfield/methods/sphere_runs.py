@@ -17,7 +17,7 @@ from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.sphere_inner import SphereInnerLoop
 from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.particle_flow import flow_code
-from meanfield.methods.oracle import stream_normals
+from meanfield.methods.oracle import InStreams
 from meanfield.methods.runs import Walk
 from meanfield.problems.spin3 import GaussianUnits, SigmoidUnits, Spin3, sphere_samples, to_sphere
 
@@ -41,7 +41,7 @@ def retracted(unit: GaussianUnits | SigmoidUnits, point: Floats) -> Floats:
     return np.concatenate([to_sphere(point[..., :-1]), point[..., -1:]], axis=-1)
 
 
-class SphereOracle:
+class SphereOracle(InStreams):
     """Gradients of the 3-spin network as the plain definitions of the optimisers see them.
 
     A leading axis of the point holds agents: each takes a batch of its own, in their order. `next` passes over the
@@ -66,14 +66,13 @@ class SphereOracle:
         self, problem: Spin3, unit: GaussianUnits | SigmoidUnits, gradient: str, batch: int,
         root: int, experiment: str, replicate: int,
     ):  # fmt: skip
+        super().__init__(root, experiment, replicate)
         self._problem, self._unit, self.batch = problem, unit, batch
         self._constrained = isinstance(unit, GaussianUnits)
         self._flow = None if gradient == SAMPLES else flow_code(problem, unit, gradient)
         self._state = None
         self._key = stream_key(root, experiment, replicate)
-        self._noise_key = stream_key(root, experiment, replicate, INJECTED_NOISE)
         self._first, self._inputs, self._targets = 0, np.empty((0, problem.dimension)), np.empty(0)
-        self._now = self._used = self._drawn = 0
 
     def gradient(self, point: Floats) -> Floats:
         """Return the gradient, shape of the point; tangent to the sphere where the centres are bound to it."""
@@ -104,27 +103,9 @@ class SphereOracle:
         """Return inner products over all units, shape (…, 1, 1)."""
         return (a * b).sum(axis=(-2, -1), keepdims=True)
 
-    def normal(self, shape: tuple[int, ...]) -> Floats:
-        """Return the next standard normals, of the shape (…, unit, parameter)."""
-        z = stream_normals(self._noise_key, self._drawn, shape)
-        self._drawn += int(np.prod(shape[:-1]))
-        return z
-
     def retract(self, point: Floats) -> Floats:
         """Return the point with its centres put back on the sphere; sigmoid units may lie anywhere."""
         return retracted(self._unit, point)
-
-    def next(self) -> None:
-        """Pass over the samples that the last gradient used."""
-        self._now += self._used
-
-    def snapshot(self) -> tuple[int, int, int]:
-        """Return where the oracle is in its streams."""
-        return self._now, self._used, self._drawn
-
-    def restore(self, snapshot: tuple[int, int, int]) -> None:
-        """Go on from a snapshot."""
-        self._now, self._used, self._drawn = snapshot
 
     def _samples(self, point: Floats) -> tuple[Floats, Floats]:
         # A batch for each agent: inputs (…, sample, coordinate) and targets (…, sample).
