@@ -47,14 +47,25 @@ def atomic(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno in errno.errorcode else str(error)
+    except (OSError, RuntimeError) as error:  # the latter is how netCDF4 reports a failed write
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number in errno.errorcode else str(error)
+        if isinstance(error, RuntimeError) or (number != errno.ENOSPC and _is_full(path.parent)):
+            reason += " (is the disk full?)"
         raise DataError(f"{path}: cannot be written: {reason}") from error
-    except RuntimeError as error:  # netCDF4 reports a failed write this way
-        raise DataError(f"{path}: cannot be written: {error} (is the disk full?)") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _is_full(folder: Path) -> bool:
+    # Where there is no room for a file at all, netCDF says that permission is denied.
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    # Some file systems have no fixed number of files: they count none.
+    return disk.f_bavail == 0 or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def write_dataset(dataset: xr.Dataset, path: str | Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import string
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
@@ -203,6 +204,9 @@ def save(figure: Figure, outputs: Iterable[str | Path]) -> None:
                 ".svg": {"Date": None},
                 ".png": {"Software": None},
             }[output.suffix]
+            # Drawn in memory: a disk that is full in the middle of a PDF ends in an error of matplotlib's own making.
+            drawn = BytesIO()
+            figure.savefig(drawn, format=output.suffix[1:], metadata=metadata)
             with io.atomic(output) as temporary:
-                figure.savefig(temporary, format=output.suffix[1:], metadata=metadata)
+                temporary.write_bytes(drawn.getbuffer())
     plt.close(figure)

@@ -3,10 +3,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib import pyplot as plt
 
 from meanfield import io
 from meanfield.errors import DataError
@@ -144,28 +146,52 @@ def test_a_path_that_cannot_be_is_named(tmp_path):
 LIMITED = """
 import resource, signal, sys
 sys.path.insert(0, {tests!r})
-from test_io import dataset
-from meanfield import io
+from test_io import dataset, figure
+from meanfield import io, plotting
 from meanfield.errors import DataError
+written = {{"nc": (dataset(5000), io.write_dataset), "pdf": (figure(), lambda one, path: plotting.save(one, [path]))}}
+what, write = written[sys.argv[1].rpartition(".")[2]]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (12000, 12000))
 try:
-    io.write_dataset(dataset(5000), sys.argv[1])
+    write(what, sys.argv[1])
 except DataError as error:
     print(error)
 """
 
 
+def figure():
+    made, axis = plt.subplots()
+    axis.plot(np.random.default_rng(1).normal(size=2000))
+    return made
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX feature")
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("ending", ["nc", "pdf"])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, ending):
     # The limit on the file size stops the write in the middle, as a full disk does.
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED.format(tests=str(ROOT / "tests/unit")), str(tmp_path / "x.nc")],
+        [sys.executable, "-c", LIMITED.format(tests=str(ROOT / "tests/unit")), str(tmp_path / f"x.{ending}")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "x.nc: cannot be written" in done.stdout, done.stderr[-2000:]
+    assert f"x.{ending}: cannot be written" in done.stdout, done.stderr[-2000:]
     assert len(done.stdout.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("blocks", "files"), [(0, 7), (7, 0)])
+def test_a_disk_without_room_for_a_file_is_no_matter_of_permissions(tmp_path, monkeypatch, blocks, files):
+    # There netCDF says that permission is denied.
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "x.nc"))
+
+    full = SimpleNamespace(f_bavail=blocks, f_files=7, f_favail=files)
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", refuse)
+    with pytest.raises(DataError, match=r"x\.nc: cannot be written: Permission denied$"):
+        io.write_dataset(dataset(), tmp_path / "x.nc")
+    monkeypatch.setattr(io.os, "statvfs", lambda _: full)
+    with pytest.raises(DataError, match=r"x\.nc: cannot be written: Permission denied \(is the disk full\?\)$"):
+        io.write_dataset(dataset(), tmp_path / "x.nc")
 
 
 def read_only_folder():
