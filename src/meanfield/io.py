@@ -50,7 +50,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:  # the latter is how netCDF4 reports a failed write
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number in errno.errorcode else str(error)
-        if isinstance(error, RuntimeError) or (number != errno.ENOSPC and _is_full(path.parent)):
+        if isinstance(error, RuntimeError) or (number == errno.EACCES and _is_full(path.parent)):
             reason += " (is the disk full?)"
         raise DataError(f"{path}: cannot be written: {reason}") from error
     finally:

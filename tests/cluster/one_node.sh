@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A real Slurm of one node on this machine: munged, slurmctld and slurmd, bound to the loopback address.
 #
+#   one_node.sh missing        print the daemons that are not installed
 #   one_node.sh install        Debian packages, if they are missing (root, network)
 #   one_node.sh up FOLDER      write a configuration into FOLDER, start the daemons, wait until the node is idle
 #   one_node.sh lose FOLDER    kill slurmd and the processes of its jobs, as a power cut would
@@ -149,6 +150,7 @@ down() {
 }
 
 case "${1:-}" in
+  missing) missing ;;
   install) install_packages ;;
   up | lose | back | down)
     folder=${2:?the folder of the cluster, such as /tmp/one_node}
@@ -156,7 +158,7 @@ case "${1:-}" in
     "$1"
     ;;
   *)
-    echo "usage: one_node.sh install | up FOLDER | lose FOLDER | back FOLDER | down FOLDER" >&2
+    echo "usage: one_node.sh missing | install | up FOLDER | lose FOLDER | back FOLDER | down FOLDER" >&2
     exit 2
     ;;
 esac
