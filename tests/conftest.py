@@ -116,11 +116,13 @@ class Project:
         overlays = ["--configfile", *self.overlays] if self.overlays else []
         return [sys.executable, "-m", "snakemake", *arguments, *overlays, "--cores", str(cores)]
 
-    def run(self, *arguments: str, cores: int = 2, check: bool = True, **options) -> subprocess.CompletedProcess:
+    def run(
+        self, *arguments: str, cores: int = 2, check: bool = True, timeout: float = 1800, **options
+    ) -> subprocess.CompletedProcess:
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         done = subprocess.run(
             self.command(*arguments, cores=cores),
-            cwd=self.folder, capture_output=True, text=True, timeout=1800, env=environment, check=False, **options,
+            cwd=self.folder, capture_output=True, text=True, timeout=timeout, env=environment, check=False, **options,
         )  # fmt: skip
         if check and done.returncode:
             pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")

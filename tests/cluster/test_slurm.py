@@ -1,7 +1,8 @@
 """The workflow on a real Slurm of one node, which this module installs, starts and stops: `make test-cluster`.
 
 One run through `profiles/slurm` in which a job is killed and then the node is lost with all that runs on it. What it
-makes has to be byte for byte what a local run makes. `MEANFIELD_CLUSTER_TARGETS` names other targets, such as `all`.
+makes has to be byte for byte what a local run makes. `MEANFIELD_CLUSTER_TARGETS` names other targets, such as `all`,
+and `MEANFIELD_CLUSTER_CONFIG` another overlay of the configuration, such as `config/quick.yaml`.
 """
 
 import os
@@ -13,11 +14,15 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import DONORS, Project, digests
+import yaml
+from conftest import DONORS, ROOT, Project, digests
 
 SCRIPT = Path(__file__).with_name("one_node.sh")
 # A simulation with limits and a figure; the stages that the profile puts into groups, without the long ones.
 TARGETS = os.environ.get("MEANFIELD_CLUSTER_TARGETS", "fig03_isotropic_dd").split()
+OVERLAY = os.environ.get("MEANFIELD_CLUSTER_CONFIG", "tests/tiny.yaml")
+# Longer than any run: the small scale takes half an hour on two busy cores.
+PATIENCE = 7200
 # A test does not have the patience of a cluster: how often jobs are looked at, and how long files may be late.
 HURRY = [
     "--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2", "--latency-wait", "10",
@@ -50,9 +55,15 @@ def wait_for(condition, what, run, seconds=300):
     return pytest.fail(f"waited {seconds} s in vain for {what}")
 
 
-def built(folder):
+def results(copy):
+    """Return where the overlay has a copy of the project put its results."""
+    overlay = yaml.safe_load((ROOT / OVERLAY).read_text(encoding="utf-8"))
+    return copy.path(overlay.get("pathvars", {}).get("results", "results"))
+
+
+def built(copy):
     """Return the digests of datasets and figures, without the report, which prints run times."""
-    found = digests(folder, {".nc", ".pdf", ".svg", ".png"})
+    found = digests(results(copy), {".nc", ".pdf", ".svg", ".png"})
     return {name: digest for name, digest in found.items() if Path(name).stem != "report"}
 
 
@@ -83,7 +94,8 @@ def cluster():
 def local(tmp_path_factory):
     """The targets, built on this machine without a cluster."""
     copy = Project(tmp_path_factory.mktemp("local") / "project")
-    copy.run(*TARGETS)
+    copy.overlays = [OVERLAY]
+    copy.run(*TARGETS, timeout=PATIENCE)
     DONORS.append(copy.folder)
     return copy
 
@@ -92,6 +104,7 @@ def local(tmp_path_factory):
 def disturbed(cluster, local, tmp_path_factory):
     """The same through the profile, while a job is killed and the node is lost; what was seen on the way."""
     copy = Project(tmp_path_factory.mktemp("cluster") / "project")
+    copy.overlays = [OVERLAY]
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *HURRY,
                "--configfile", *copy.overlays, "--", *TARGETS]  # fmt: skip
     log = copy.path("run.log")
@@ -107,7 +120,7 @@ def disturbed(cluster, local, tmp_path_factory):
         wait_for(lambda: queue("NODE_FAIL"), "Slurm noticed that the node is lost", run)
         back = one_node("back", cluster)
         assert back.returncode == 0, back.stderr
-        code = run.wait(timeout=7200)
+        code = run.wait(timeout=PATIENCE)
     finally:
         if run.poll() is None:
             run.kill()
@@ -116,7 +129,7 @@ def disturbed(cluster, local, tmp_path_factory):
 
 
 def test_the_results_are_byte_for_byte_those_of_a_local_run(disturbed, local):
-    first, second = built(local.path("results")), built(disturbed[0].path("results"))
+    first, second = built(local), built(disturbed[0])
     assert len(first) > 5
     assert second == first
 
@@ -140,7 +153,7 @@ def test_what_ran_on_the_lost_node_ran_again(disturbed):
 
 def test_short_jobs_share_submissions(disturbed):
     copy, text, _, _ = disturbed
-    jobs = len(list(copy.path("results/benchmarks").rglob("*.tsv")))
+    jobs = len(list((results(copy) / "benchmarks").rglob("*.tsv")))
     completed = [job for job in queue() if job["state"] == "COMPLETED"]
     assert len(completed) < jobs
     assert "Group job figures" in text
