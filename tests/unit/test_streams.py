@@ -15,6 +15,7 @@ from meanfield.kernels.streams import (
     _normal_pair,
     _philox,
     fill_block,
+    fill_four,
     seed_sequence,
     standard_samples,
     stream_key,
@@ -136,6 +137,16 @@ def test_single_precision_blocks_hold_the_same_numbers():
     z, sign64 = standard_samples(KEY, 32, 16, 8)
     assert np.array_equal(x.T.astype(float), z)  # the transform is in float32 in both cases
     assert np.array_equal(sign.astype(float), sign64)
+
+
+@pytest.mark.parametrize("count", [1, 7, 800])
+def test_four_rows_are_those_of_a_block(count):
+    block, sign = np.empty((12, count), np.float32), np.empty(count, np.float32)
+    fill_block(block, sign, KEY, 2**32 - 3)
+    rows, words, radius = np.empty((4, count), np.float32), np.empty((4, count), np.uint32), np.empty(count, np.float32)
+    for quad in range(3):
+        fill_four(rows, KEY, 2**32 - 3, quad, words, radius)
+        assert np.array_equal(rows, block[4 * quad : 4 * quad + 4])
 
 
 def test_counters_beyond_32_bits_do_not_repeat():

@@ -24,9 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.kernels.activate import PIECEWISE_LINEAR, activate_smooth
-from meanfield.kernels.streams import fill_block
+from meanfield.kernels.streams import fill_four
 
-_TILE = 128  # neurons whose noise is drawn at once, at most
 _LOOK_AHEAD = 256  # samples drawn at once
 
 
@@ -146,15 +145,14 @@ def _piecewise_linear(z, value, slope, knots, slopes, intercepts):
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, activation, work, noise, key, numbers):
+def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, activation, work, room, key, numbers):
     # The inner steps of one agent; all weights are arrays (weight, neuron), samples rows of shape (step, weight).
     step, pull, decay, amplitude = rates[0], rates[1], rates[2], rates[3]
     kind, knots, slopes, intercepts, parameters = activation
-    z, value, slope, jitter = work[0], work[1], work[2], work[3]
+    z, value, slope = work[0], work[1], work[2]
+    noise, words, radius = room[0], room[1], room[2]
     rows, neurons = y.shape
     keep = 1 - pull - decay
-    width = noise.shape[1]
-    sign = np.empty(width, noise.dtype)
     for m in range(samples.shape[0]):
         x, weight = samples[m], averaging[m]
         first = min(extra, 1)
@@ -170,24 +168,19 @@ def _inner_steps(y, anchor, mean, samples, targets, averaging, rates, extra, act
         for i in range(neurons):
             slope[i] *= factor * y[0, i] if extra else factor
             value[i] *= factor
-        tile = width if amplitude > 0 else neurons
-        for start in range(0, neurons, tile):
-            stop = min(start + tile, neurons)
+        for c in range(rows):
+            if amplitude > 0 and c % 4 == 0:
+                fill_four(noise, key, numbers[m], c // 4, words, radius)
+            output = extra > 0 and c == 0
+            push, along = (value, y.dtype.type(1)) if output else (slope, x[c])
+            if pull > 0:
+                _drift_row(y[c], anchor[c], push, along, pull, keep)
+            else:
+                _free_row(y[c], push, along, keep)
             if amplitude > 0:
-                fill_block(noise, sign, key, numbers[m] + start)
-            for c in range(rows):
-                row = y[c, start:stop]
-                output = extra > 0 and c == 0
-                push, along = (value, y.dtype.type(1)) if output else (slope, x[c])
-                if pull > 0:
-                    _drift_row(row, anchor[c, start:stop], push[start:stop], along, pull, keep)
-                else:
-                    _free_row(row, push[start:stop], along, keep)
-                if amplitude > 0:
-                    jitter[:] = noise[c]
-                    _add_row(row, jitter[: stop - start], amplitude)
-                if weight > 0:
-                    _add_row(mean[c, start:stop], row, weight)
+                _add_row(y[c], noise[c % 4], amplitude)
+            if weight > 0:
+                _add_row(mean[c], y[c], weight)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -235,9 +228,10 @@ class InnerLoopRun:
         self._x = np.repeat(np.ascontiguousarray(weights.T)[None], loop.agents, axis=0)
         self._y = self._x.copy()
         self._mean = np.empty_like(self._x[0])
-        tile = min(_TILE, len(weights))
-        self._noise = np.zeros((-(-weights.shape[1] // 4) * 4, tile), np.float32)
-        self._work = (*np.zeros((3, len(weights)), weights.dtype), np.zeros(tile, weights.dtype))
+        neurons = len(weights)
+        self._work = np.zeros((3, neurons), weights.dtype)
+        noise, words = np.zeros((4, neurons), np.float32), np.zeros((4, neurons), np.uint32)
+        self._room = noise, words, np.zeros(neurons, np.float32)
         kind, *tables = problem.activation.kernel_code()
         self._activation = (kind, *(np.ascontiguousarray(table, weights.dtype) for table in tables))
         self.iteration = 0
@@ -268,7 +262,7 @@ class InnerLoopRun:
             numbers = (np.arange(first, first + loop.steps) * loop.agents + agent) * neurons
             _inner_steps(
                 y, x, self._mean, samples[agent :: loop.agents], targets[agent :: loop.agents], averaging[1:], rates,
-                self._problem.extra_columns, self._activation, self._work, self._noise, self._key, numbers,
+                self._problem.extra_columns, self._activation, self._work, self._room, self._key, numbers,
             )  # fmt: skip
             _move(x, self._mean, centre, dtype.type(loop.ratio), dtype.type(pull))
         self.iteration += 1

@@ -34,6 +34,8 @@ _DIRECTION_ORDER = 2049
 _EVALUATIONS = 1 << 22
 # exp(-38^2/2) is the smallest Gaussian density that float64 represents; beyond it all terms vanish.
 _LARGEST_KNOT = 38.0
+# Exponents beyond which a density is 1e-22 of its largest.
+_NOTHING = 50.0
 
 
 def _pdf(x: Floats) -> Floats:
@@ -62,13 +64,19 @@ def direction_rule(dimension: int, order: int) -> tuple[Floats, Floats]:
     gets the Gauss-Legendre rule.
     """
     if dimension == 3:
-        nodes, weights = special.roots_legendre(order)
+        nodes, weights = legendre_rule(order)
         return nodes, weights / 2
     reach = min(np.pi / 2, math.sqrt(80 / max(dimension - 2, 1)))
     angle = np.linspace(-reach, reach, order)
     weights = np.cos(angle) ** (dimension - 2)
     weights[[0, -1]] /= 2
     return np.sin(angle), weights / weights.sum()
+
+
+@lru_cache(maxsize=8)
+def legendre_rule(order: int) -> tuple[Floats, Floats]:
+    """Return nodes and weights of the Gauss-Legendre rule on [-1, 1]."""
+    return special.roots_legendre(order)
 
 
 def normalised_hermite(x: Floats, order: int) -> Floats:
@@ -101,6 +109,8 @@ class PiecewiseLinear:
     values: tuple[float, ...]
     left_slope: float = 0.0
     right_slope: float = 0.0
+    # Of `pair_mean`, in units of what a Hermite coefficient takes (measured: 5 us and 60 ns; 0.4 ms for smooth ones).
+    pair_cost = 80
 
     def __post_init__(self):
         knots, values = tuple(map(float, self.knots)), tuple(map(float, self.values))
@@ -168,8 +178,7 @@ class PiecewiseLinear:
             if order >= 1:
                 out[1] += m * t * upper
             if order >= 2:
-                n = np.arange(2, order + 1).reshape(-1, *([1] * t.ndim))
-                out[2:] += m * t * density * normalised_hermite(zeta, order - 2) / np.sqrt(n * (n - 1))
+                _add_knot(out[2:].reshape(order - 1, -1), (m * t * density).reshape(-1), zeta.reshape(-1))
         return out
 
     def slope_hermite(self, t: ArrayLike, order: int, bias: ArrayLike = 0.0) -> Floats:
@@ -245,7 +254,7 @@ class PiecewiseLinear:
         s1, s2 = np.maximum(s1, _TINY), np.maximum(s2, _TINY)
         h1, h2 = self.hermite(s1, 1, bias1), self.hermite(s2, 1, bias2)
         out = h1[0] * h2[0] + c * h1[1] * h2[1]
-        nodes, weights = special.roots_legendre(order)
+        nodes, weights = legendre_rule(order)
         out = np.array(out, dtype=float, order="C")
         _add_knot_pairs(
             *(np.array(a).ravel() for a in (s1, s2, c, bias1, bias2)),  # copies: a broadcast array is read-only
@@ -274,23 +283,38 @@ class PiecewiseLinear:
         return out
 
 
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _add_knot(table, factor, x):
+    # table[n] += factor He_n(x) / sqrt((n + 2)!), elementwise in x: a step of the recursion at a time.
+    before, now = np.zeros(x.size), factor / math.sqrt(2.0)
+    for n in range(len(table)):
+        row = table[n]
+        # p_n = He_n / sqrt((n + 2)!): p_{n+1} = (x p_n - n p_{n-1} / sqrt(n + 2)) / sqrt(n + 3)
+        a, b = 1 / math.sqrt(n + 3.0), n / math.sqrt((n + 2.0) * (n + 3.0))
+        for i in range(x.size):
+            row[i] += now[i]
+            before[i], now[i] = now[i], a * x[i] * now[i] - b * before[i]
+
+
 @nb.njit(cache=True, nogil=True)
 def _add_knot_pairs(s1, s2, c, bias1, bias2, knots, changes, nodes, weights, out):
     # out += sum over pairs of knots of the integral that Price's theorem leaves, elementwise.
+    x, y = np.empty(knots.size), np.empty(knots.size)
     for n in range(c.size):
+        for a in range(knots.size):
+            x[a] = min(max((knots[a] - bias1[n]) / s1[n], -1e8), 1e8)
+            y[a] = min(max((knots[a] - bias2[n]) / s2[n], -1e8), 1e8)
         top = math.asin(min(max(c[n], -1.0), 1.0))
         total = 0.0
         for q in range(nodes.size):
             sine = math.sin(top * (1 + nodes[q]) / 2)
-            cosine2 = max(1 - sine * sine, 1e-300)
+            scale = 0.5 / max(1 - sine * sine, 1e-300)
             density = 0.0
             for a in range(knots.size):
-                x = min(max((knots[a] - bias1[n]) / s1[n], -1e8), 1e8)
                 for b in range(knots.size):
-                    y = min(max((knots[b] - bias2[n]) / s2[n], -1e8), 1e8)
                     # x^2 + y^2 - 2 x y sine without cancellation as sine approaches one
-                    form = ((x - y) ** 2 + 2 * x * y * (1 - sine)) / (2 * cosine2)
-                    if form < 700:
+                    form = ((x[a] - y[b]) ** 2 + 2 * x[a] * y[b] * (1 - sine)) * scale
+                    if form < _NOTHING:
                         density += changes[a] * changes[b] * math.exp(-form)
             total += weights[q] * (c[n] - sine) * density
         out[n] += total * top / 2 * s1[n] * s2[n] / (2 * math.pi)
@@ -336,6 +360,7 @@ class Smooth:
     shift: float = 0.0
     offset: float = 0.0
     order: int = field(default=2049, repr=False)
+    pair_cost = 6000
 
     def __post_init__(self):
         if self.shape not in _SMOOTH:

@@ -12,10 +12,10 @@ Arrays in, arrays out; no files.
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.kernels import pair_series
 from meanfield.kernels.block_sgd import BlockState
 from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.streams import INITIAL_WEIGHTS, seed_sequence, standard_samples, stream_key
@@ -23,9 +23,6 @@ from meanfield.problems.activations import Activation
 
 Floats = NDArray[np.float64]
 
-# Orders of the Hermite series of the pair potential that are tried before giving up on it for a pair.
-_ORDERS = (8, 16, 32, 64, 128)
-_RISK_TOLERANCE = 1e-8
 LABELS = (1.0, -1.0)
 # Names of the reduced variables a, b, r1 and r2.
 REDUCED = ("output_weight", "bias", "informative_norm", "other_norm")
@@ -197,86 +194,31 @@ class AnisotropicGaussians:
 
         """
         a, b, w = unpack(np.asarray(weights, dtype=float))
+        s0 = self.informative
+        informative, others = pair_series.gram(w[:, :s0]), pair_series.gram(w[:, s0:])
         total = 0.0
-        for label, scale in zip(LABELS, self.scales, strict=True):
-            mean, variance = self._moments(a, b, w * scale)
+        for label, tau in zip(LABELS, self.deviations, strict=True):
+            mean, variance = self._moments(a, b, tau * tau * informative + others)
             total += 0.5 * ((mean - label) ** 2 + variance)
         return float(total)
 
-    def _moments(self, a: Floats, b: Floats, w: Floats) -> tuple[float, float]:
-        # Mean and variance of the prediction at standard normal inputs.
+    def _moments(self, a: Floats, b: Floats, products: Floats) -> tuple[float, float]:
+        # Mean and variance of the prediction, where the preactivations have these covariances.
         neurons = a.size
-        s = np.linalg.norm(w, axis=1)
+        s = np.sqrt(np.diagonal(products))
         means = a * self.activation.gaussian_mean(s, b)
         squares = a * a * self.activation.gaussian_mean_square(s, b)
         covariances = float(np.maximum(squares - means**2, 0).sum())
         if neurons > 1:
-            cosines = w / np.maximum(s, 1e-300)[:, None]
-            cosines = np.clip(cosines @ cosines.T, -1, 1)
-            largest = _largest_off_diagonal(cosines)
-            table, remainder, order = self._hermite_table(a, b, s, squares, largest)
-            bound = np.inf if remainder == 0 else remainder ** (-1 / (order + 1))
-            pairs, rows, columns = _pair_sum(cosines, table, min(bound, 1.0))
+            pairs, rows, columns, cosines = pair_series.sum_of_pairs(
+                products, lambda order: (a * self.activation.hermite(s, order, b))[None], squares[None],
+                pair_cost=self.activation.pair_cost, from_order=1,
+            )  # fmt: skip
             covariances += 2 * pairs
             if rows.size:
-                near = self.activation.pair_mean(
-                    s[rows], s[columns], cosines[rows, columns], bias1=b[rows], bias2=b[columns]
-                )
+                near = self.activation.pair_mean(s[rows], s[columns], cosines, bias1=b[rows], bias2=b[columns])
                 covariances += 2 * float((a[rows] * a[columns] * near - means[rows] * means[columns]).sum())
         return float(means.mean()), covariances / neurons**2
-
-    def _hermite_table(
-        self, a: Floats, b: Floats, s: Floats, squares: Floats, cosine: float
-    ) -> tuple[Floats, float, int]:
-        # Hermite coefficients, shape (order + 1, neuron), to an order at which the remainder
-        # |c|^(n+1) sum_{m>n} |h_m h_m'| is below the tolerance, and the remainder without its power of c in units of
-        # the tolerance.
-        tolerance = _RISK_TOLERANCE * max(1.0, float(squares.max()))
-        for order in _ORDERS:
-            table = a * self.activation.hermite(s, order, b)
-            remainder = float(np.maximum(squares - (table**2).sum(axis=0), 0).max()) / tolerance
-            if remainder * cosine ** (order + 1) <= 1:
-                break
-        return table, remainder, order
-
-
-@nb.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-def _largest_off_diagonal(cosines):
-    largest = 0.0
-    for i in range(1, cosines.shape[0]):
-        for j in range(i):
-            largest = max(largest, abs(cosines[i, j]))
-    return largest
-
-
-@nb.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-def _pair_sum(cosines, table, largest):
-    # Sum over unordered pairs of sum_{n>=1} c^n h_n(i) h_n(j), for pairs with |c| <= largest; the pairs beyond it are
-    # returned for another method.
-    orders, neurons = table.shape
-    total = 0.0
-    kept = 0
-    rows = np.empty(neurons * (neurons - 1) // 2, np.intp)
-    columns = np.empty(neurons * (neurons - 1) // 2, np.intp)
-    value = np.empty(neurons)
-    for i in range(1, neurons):
-        c = cosines[i, :i]
-        v = value[:i]
-        v[:] = 0
-        for step in range(orders - 1):  # Horner's scheme, highest order first
-            n = orders - 1 - step
-            a = table[n, i]
-            t = table[n, :i]
-            for j in range(i):
-                v[j] = v[j] * c[j] + a * t[j]
-        for j in range(i):
-            if abs(c[j]) <= largest:
-                total += v[j] * c[j]
-            else:
-                rows[kept] = i
-                columns[kept] = j
-                kept += 1
-    return total, rows[:kept], columns[:kept]
 
 
 @dataclass(frozen=True)

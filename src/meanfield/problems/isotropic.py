@@ -9,21 +9,17 @@ Arrays in, arrays out; no files.
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, special
+from scipy import special
 
+from meanfield.kernels import pair_series
 from meanfield.kernels.block_sgd import BlockState
 from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.streams import INITIAL_WEIGHTS, seed_sequence, standard_samples, stream_key
 from meanfield.problems.activations import Activation
 
 Floats = NDArray[np.float64]
-
-# Orders of the Hermite series of the pair potential that are tried before giving up on it for a pair.
-_ORDERS = (8, 16, 32, 64, 128)
-_RISK_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -113,32 +109,20 @@ class IsotropicGaussians:
         """
         weights = np.asarray(weights, dtype=float)
         neurons = len(weights)
-        norms = np.linalg.norm(weights, axis=1)
-        units = weights / np.maximum(norms, 1e-300)[:, None]
+        products = pair_series.gram(weights)
+        norms = np.sqrt(np.diagonal(products))
         squares = np.array([self.activation.gaussian_mean_square(tau * norms) for tau in self.scales])
         pairs = 0.0
         if neurons > 1:
-            # Half of the symmetric matrix: row i holds the cosines of neuron i with those before it.
-            cosines = linalg.blas.dsyrk(1.0, units.T, trans=1).T
-            tables, remainder, order = self._hermite_tables(norms, squares, _largest_below_diagonal(cosines))
-            bound = np.inf if remainder == 0 else remainder ** (-1 / (order + 1))
-            pairs, rows, columns = _pair_sum(cosines, tables, min(bound, 1.0))
+            pairs, rows, columns, cosines = pair_series.sum_of_pairs(
+                products,
+                lambda order: np.array([self.activation.hermite(tau * norms, order) for tau in self.scales]),
+                squares,
+                pair_cost=self.activation.pair_cost,
+            )
             if rows.size:
-                parallel = np.clip(cosines[rows, columns], -1, 1)
-                pairs += 2 * self.interaction(norms[rows], norms[columns], parallel).sum()
+                pairs += 2 * self.interaction(norms[rows], norms[columns], cosines).sum()
         return float(1 + 2 * self.potential(norms).mean() + (pairs + 0.5 * squares.sum()) / neurons**2)
-
-    def _hermite_tables(self, norms: Floats, squares: Floats, cosine: float) -> tuple[Floats, float, int]:
-        # Hermite coefficients of both classes, shape (class, order + 1, neuron), to an order at which the
-        # remainder |c|^(n+1) sum_{m>n} |h_m h_m'| is below the tolerance, and the remainder without its power of c in
-        # units of the tolerance, which is relative to the largest E sigma^2 where that exceeds one.
-        for order in _ORDERS:
-            tables = np.array([self.activation.hermite(tau * norms, order) for tau in self.scales])
-            tolerance = _RISK_TOLERANCE * max(1.0, float(squares.max()))
-            remainder = float(np.maximum(squares - (tables**2).sum(axis=1), 0).max()) / tolerance
-            if remainder * cosine ** (order + 1) <= 1:
-                break
-        return tables, remainder, order
 
     def noise_floor(self, step_size: float) -> float:
         r"""Return the norm at which step noise balances the conical drift at w = 0 [1]; nan if there is none.
@@ -162,45 +146,6 @@ class IsotropicGaussians:
         mean_positive = 1 / np.sqrt(2 * np.pi)
         growth = (right - left) * mean_positive  # d/dt E sigma(tG) at t = 0+
         return sum(0.5 * (at_zero - y) * tau * growth for y, tau in zip((1, -1), self.scales, strict=True))
-
-
-@nb.njit(cache=True, nogil=True, fastmath=True)
-def _largest_below_diagonal(matrix):
-    largest = 0.0
-    for i in range(1, len(matrix)):
-        for value in matrix[i, :i]:
-            largest = max(largest, abs(value))
-    return min(largest, 1.0)
-
-
-@nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def _pair_sum(cosines, tables, largest):
-    # Sum over ordered pairs i != j of 1/2 sum_class sum_n c^n h_n(i) h_n(j), for pairs with |c| <= largest; the
-    # unordered pairs beyond it are returned for another method.
-    _classes, orders, neurons = tables.shape
-    total = 0.0
-    kept = 0
-    rows = np.empty(neurons * (neurons - 1) // 2, np.intp)
-    columns = np.empty(neurons * (neurons - 1) // 2, np.intp)
-    value = np.empty(neurons)
-    for i in range(1, neurons):
-        c = cosines[i, :i]
-        v = value[:i]
-        v[:] = 0
-        for step in range(orders):  # Horner's scheme, highest order first
-            n = orders - 1 - step
-            a, b = tables[0, n, i], tables[1, n, i]
-            ta, tb = tables[0, n, :i], tables[1, n, :i]
-            for j in range(i):
-                v[j] = v[j] * c[j] + (a * ta[j] + b * tb[j])
-        for j in range(i):
-            if abs(c[j]) <= largest:
-                total += v[j]
-            else:
-                rows[kept] = i
-                columns[kept] = j
-                kept += 1
-    return total, rows[:kept], columns[:kept]
 
 
 def chi_quantile(probability: Floats, dimension: int) -> Floats:
