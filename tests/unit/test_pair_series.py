@@ -121,6 +121,14 @@ def test_what_is_not_a_number_is_not_lost(neurons):
     assert np.isnan(total) or {1} <= {*rows.tolist(), *columns.tolist()}
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:overflow:RuntimeWarning")
+@pytest.mark.parametrize("largest", [1e160, np.inf])
+def test_weights_beyond_all_bounds_give_no_number_and_no_error(largest):
+    weights = np.random.default_rng(0).normal(size=(20, 5)) / 4
+    weights[3, 1] = largest
+    assert not np.isfinite(summed(RAMP, weights)[0])
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e-160])
 def test_neurons_at_zero_are_constants(scale):
     weights = np.random.default_rng(1).normal(size=(20, 12)) / 4
