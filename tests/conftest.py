@@ -183,7 +183,7 @@ def project(tmp_path: Path) -> Project:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny scale, built once on two cores; tests only read it, or copy it."""
     copy = Project(tmp_path_factory.mktemp("built") / "project")
-    copy.run("all", *EXTRA)
+    copy.run("all", *EXTRA, timeout=3600)
     DONORS.append(copy.folder)
     return copy
 
