@@ -94,9 +94,8 @@ def _enough(
         left = _remainders(coefficients, squares.copy()) / tolerance
         with np.errstate(divide="ignore"):
             enough = np.minimum(left ** (-1 / np.arange(1, left.size + 1)), 1.0)
-        enough[np.isnan(enough)] = (
-            1.0  # of infinite weights: the sum is not a number, and no pair is worth a quadrature
-        )
+        # Of infinite weights: the sum is no number, and no pair is worth a quadrature.
+        enough[np.isnan(enough)] = 1.0
         beyond = counts[int(enough[-1] * _BINS) :].sum()
         if order >= largest or enough[-1] >= cosine or beyond * pair_cost <= min(following, largest) * neurons:
             break
