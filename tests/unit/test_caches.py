@@ -92,3 +92,16 @@ def test_the_warm_up_compiles_once_and_says_so(copy):
     assert said == ["compiling the kernels (once for this state of their source)\n", ""]
     compiled = {path.name.split(".")[1].rsplit("-", 1)[0] for path in Path(done.stdout.strip()).rglob("*.nbi")}
     assert {"_advance", "_inner_steps", "_begin", "fill_block"} <= compiled
+
+
+def test_the_warm_up_without_a_choice_reaches_the_kernels_of_every_family():
+    # In a process of its own, with what is compiled already: a kernel has a signature once it was called.
+    code = (
+        "import sys; from meanfield.warm_up import compile_kernels; compile_kernels(['float64']); "
+        "modules = [vars(module) for name, module in sys.modules.items() if name.startswith('meanfield.')]; "
+        "print(*{name for one in modules for name, value in one.items() if getattr(value, 'signatures', ())})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    called = {*done.stdout.split()}
+    assert {"_advance", "_sum_of_pairs", "_inner_steps", "fill_block", "integrate", "add_variation"} <= called
