@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from meanfield import checkpoints
 from meanfield.checkpoints import Checkpoint
+from meanfield.ensembles import cells
 from meanfield.errors import DivergenceError
 from meanfield.kernels.streams import TEST_POINTS, seed_sequence, stream_key
 from meanfield.limits.fluctuations import TEST_FUNCTIONS
@@ -54,13 +55,6 @@ class Cell(NamedTuple):
 def make_problem(problem: dict, activation: dict) -> IsotropicGaussians:
     """Return the problem of blocks of the configuration."""
     return IsotropicGaussians(problem["dimension"], problem["separation"], make_activation(activation))
-
-
-def cells(ensemble: dict) -> list[tuple[int, float]]:
-    """Return width and step size of every cell of an ensemble, as its block of the configuration has them."""
-    if "noise_ratio" in ensemble:
-        return [(n, ensemble["noise_ratio"] / n) for n in ensemble["neurons"]]
-    return [(n, step) for n in ensemble["neurons"] for step in ensemble["step_sizes"]]
 
 
 class RiskMeter:

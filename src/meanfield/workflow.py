@@ -1,9 +1,14 @@
 """What the rules need from Python: code digests and the parameters of each job. No numerics."""
 
 import ast
+import atexit
 import functools
 import hashlib
+import json
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 PACKAGE = "meanfield"
@@ -48,8 +53,8 @@ def _imported_names(tree: ast.AST, module: str, is_package: bool) -> list[str]:
     return names
 
 
-def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source: str | Path) -> dict[str, bytes]:
-    """Return the code of the files that a script and some modules import from the package, directly or indirectly.
+def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source: str | Path) -> dict[str, str]:
+    """Return digests of the files that a script and some modules import from the package, directly or indirectly.
 
     Parameters
     ----------
@@ -63,13 +68,13 @@ def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source:
     Returns
     -------
     dict
-        What each file does, without comments, docstrings and layout, by module name; the script's own is under its
-        file name.
+        A digest of what each file does, without comments, docstrings and layout, by module name; the script's own is
+        under its file name.
 
     """
     source = Path(source)
     script = Path(script)
-    codes: dict[str, bytes] = {}
+    digests: dict[str, str] = {}
     queue: list[tuple[str, Path]] = [(script.name, script)]
     for name in modules:
         path = _module_file(name, source)
@@ -79,24 +84,86 @@ def import_closure(script: str | Path, modules: tuple[str, ...] = (), *, source:
         queue.append((name, path))
     while queue:
         name, path = queue.pop()
-        if name in codes:
+        if name in digests:
             continue
-        imported, codes[name] = _parsed(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
-        for item in imported - OPEN_MODULES:
+        imported, digests[name] = _parsed(path.read_bytes(), name, path.name == "__init__.py")
+        for item in imported:
+            if item in digests or item in OPEN_MODULES:
+                continue
             found = _module_file(item, source)
-            if found is not None and item not in codes:
+            if found is not None:
                 queue.append((item, found))
-    return codes
+    return digests
 
 
 @functools.lru_cache(maxsize=1024)
-def _parsed(text: str, name: str, is_package: bool) -> tuple[frozenset[str], bytes]:
-    # The modules that a file imports, and what it does. Dozens of jobs share a file: it is parsed once.
+def _parsed(text: bytes, name: str, is_package: bool) -> tuple[frozenset[str], str]:
+    # The package's modules that a file imports, and a digest of what it does. Dozens of jobs share a file, and most
+    # files are those of the last time: each is parsed once.
+    key = hashlib.sha256(b"\0".join([_rules_of_parsing(), name.encode(), b"%d" % is_package, text])).hexdigest()
+    known = _MEMORY.get(key)
+    if known is not None:
+        return frozenset(known[0]), known[1]
     tree = ast.parse(text, filename=name)
     imported = _imported_names(tree, name, is_package)
     # A package's __init__ runs before its modules do.
     parents = [".".join(item.split(".")[:n]) for item in imported for n in range(1, item.count(".") + 1)]
-    return frozenset([*imported, *parents]), ast.dump(_without_docstrings(tree)).encode()
+    ours = sorted({item for item in (*imported, *parents) if item.split(".")[0] == PACKAGE})
+    digest = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
+    _MEMORY.put(key, [ours, digest])
+    return frozenset(ours), digest
+
+
+@functools.cache
+def _rules_of_parsing() -> bytes:
+    # What decides how a file is read, besides its text.
+    return sys.version.encode() + hashlib.sha256(Path(__file__).read_bytes()).digest()
+
+
+class _Memory:
+    # What was found in files, by a digest of their text, in a file beside the compiled Python of this package. It is
+    # read at the first question and written at the end of the process; where it cannot be, nothing is remembered.
+    LARGEST = 2000  # entries; older states of the source are forgotten beyond
+
+    def __init__(self, file: Path):
+        self.file = file
+        self.used: dict[str, list] = {}
+        self.will_save = False
+
+    @functools.cached_property
+    def old(self) -> dict[str, list]:
+        try:
+            return dict(json.loads(self.file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def get(self, key: str) -> list | None:
+        match self.old.get(key):
+            case [list(), str()] as found:
+                self.used[key] = found
+                return found
+        return None
+
+    def put(self, key: str, found: list) -> None:
+        self.used[key] = found
+        if not self.will_save:
+            self.will_save = True
+            atexit.register(self.save)
+
+    def save(self) -> None:
+        kept = {**self.old, **self.used}
+        text = json.dumps(kept if len(kept) <= self.LARGEST else self.used)
+        draft = self.file.with_name(f"{self.file.name}.{os.getpid()}")
+        try:
+            self.file.parent.mkdir(exist_ok=True)
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(self.file)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+
+
+_MEMORY = _Memory(Path(__file__).parent / "__pycache__/digests.json")
 
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:
@@ -121,8 +188,7 @@ def code_digest(script: str | Path, modules: tuple[str, ...] = (), *, source: st
     """
     digest = hashlib.sha256()
     for name, code in sorted(import_closure(script, modules, source=source).items()):
-        digest.update(name.encode())
-        digest.update(code)
+        digest.update(f"{name} {code}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,4 +1,7 @@
 import ast
+import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,6 +63,84 @@ def test_modules_loaded_by_name_count_when_named(tree):
 def test_a_module_that_is_not_there_is_refused(tree):
     with pytest.raises(ValueError, match=r"meanfield\.nowhere has no file"):
         digest(tree, ("meanfield.nowhere",))
+
+
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    """Return a function that starts with a memory in a file, as a new process does."""
+
+    def start():
+        workflow._parsed.cache_clear()
+        monkeypatch.setattr(workflow, "_MEMORY", workflow._Memory(tmp_path / "remembered/digests.json"))
+        return workflow._MEMORY
+
+    yield start
+    workflow._parsed.cache_clear()
+
+
+def no_parsing(*_, **__):
+    raise AssertionError("a file is parsed")
+
+
+def test_files_that_have_not_changed_are_not_parsed_again(tree, memory, monkeypatch):
+    first = memory()
+    before = digest(tree)
+    first.save()
+    memory()
+    with monkeypatch.context() as patch:
+        patch.setattr(ast, "parse", no_parsing)
+        assert digest(tree) == before
+        (tree / "src/meanfield/a.py").write_text("from meanfield.sub import b\nX = 2\n", encoding="utf-8")
+        with pytest.raises(AssertionError, match="a file is parsed"):
+            digest(tree)
+    assert digest(tree) != before
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "7", '{"a": 1}', "every entry", "not text"])
+def test_a_damaged_memory_counts_as_none(tree, memory, damage):
+    first = memory()
+    before = digest(tree)
+    first.save()
+    if damage == "every entry":
+        text = json.dumps({key: [["meanfield.unused"], 1] for key in first.used})
+        first.file.write_text(text, encoding="utf-8")
+    else:
+        first.file.write_bytes(b"\xff\xfe" if damage == "not text" else damage.encode())
+    again = memory()
+    assert digest(tree) == before
+    again.save()
+    assert json.loads(first.file.read_text(encoding="utf-8")).keys() >= first.used.keys()
+
+
+def test_a_memory_that_cannot_be_kept_is_no_error(tree, memory):
+    first = memory()
+    first.file.parent.write_text("a file where the folder should be", encoding="utf-8")
+    digest(tree)
+    first.save()
+    assert first.file.parent.is_file()
+
+
+def test_older_states_of_the_source_are_forgotten(tree, memory, monkeypatch):
+    first = memory()
+    digest(tree)
+    first.save()
+    (tree / "src/meanfield/a.py").write_text("X = 2\n", encoding="utf-8")
+    again = memory()
+    digest(tree)
+    monkeypatch.setattr(workflow._Memory, "LARGEST", len(again.used))
+    again.save()
+    kept = json.loads(first.file.read_text(encoding="utf-8"))
+    assert kept == again.used
+    assert not kept.keys() >= first.used.keys()
+
+
+def test_planning_loads_neither_datasets_nor_scipy():
+    families = [f"meanfield.families.{file.stem}" for file in (ROOT / "src/meanfield/families").glob("[a-z]*.py")]
+    wanted = [*families, "meanfield.config", "meanfield.ledger", "meanfield.workflow", "meanfield.images.sources"]
+    code = f"import sys, {', '.join(wanted)}; print(*{{'xarray', 'pandas', 'scipy', 'numba'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert len(families) >= 10
+    assert done.stdout.split() == []
 
 
 def test_a_new_registry_line_changes_no_digest():

@@ -1,8 +1,8 @@
 """Two-layer networks on isotropic Gaussians beside their limit: rates, dependence of neurons, normal fluctuations."""
 
 from meanfield import words
+from meanfield.ensembles import cells
 from meanfield.families.common import activation_problems, increasing_problems, isotropic_problem, time_problems
-from meanfield.fluctuation_runs import cells
 
 # Datasets by the key of `analyse` that asks for them.
 DATASETS = ("rates", "chaos", "clt")
