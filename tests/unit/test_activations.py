@@ -14,6 +14,7 @@ from meanfield.problems.activations import (
     Smooth,
     direction_rule,
     gaussian_rule,
+    legendre_rule,
     make_activation,
     normalised_hermite,
 )
@@ -165,7 +166,7 @@ def test_gaussian_rule_has_the_moments_of_the_normal_law():
     np.testing.assert_allclose(moments, [1, 0, 1, 0, 3, 0, 15, 0, 105], rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("dimension", [2, 3, 4, 40, 320, 640, 100_000])
+@pytest.mark.parametrize("dimension", [2, 3, 4, 5, 7, 13, 15, 40, 320, 640, 100_000])
 def test_direction_rule_has_the_moments_of_a_uniform_direction(dimension):
     nodes, weights = direction_rule(dimension, 2049)
     d = dimension
@@ -410,9 +411,30 @@ def test_spherical_mean_and_derivative_agree_with_numerical_integration(activati
     for s in (0.2 * scale, 1.1 * scale, 3.0 * scale):
         mean = spherical_average(lambda z: float(activation(z)), s, dimension, knots)
         slope = spherical_average(lambda z: float(activation.derivative(z)) * z / s, s, dimension, knots)  # noqa: B023
-        # quad is asked for 1e-13 per piece; Gauss quadrature of 768 nodes resolves gain * s <= 150.
+        # quad is asked for 1e-13 per piece.
         assert activation.spherical_mean(s, dimension) == pytest.approx(mean, rel=0, abs=1e-10)
         assert activation.spherical_mean_derivative(s, dimension) == pytest.approx(slope, rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("dimension", [2, 3, 4, 5, 7, 9, 13, 15, 16, 40, 640])
+@pytest.mark.parametrize("shape", ["tanh", "logistic", "erf", "softplus", "sine"])
+def test_fewer_nodes_for_smaller_norms_are_as_good_as_many(shape, dimension):
+    # Against many more nodes: Gauss' with the density in the coordinate for odd d, for which it is a
+    # polynomial, else equidistant angles. Norms are on both sides of every change of the number of nodes.
+    activation = Smooth(shape, gain=1.5, shift=0.3)
+    if dimension % 2:
+        nodes, weights = legendre_rule(2500)
+        weights = weights * (1 - nodes**2) ** ((dimension - 3) // 2)
+        weights /= weights.sum()
+    else:
+        nodes, weights = direction_rule(dimension, 8193)
+    s = np.concatenate([[0.0], np.geomspace(1e-2, 100, 30)])
+    value, slope = activation(s[:, None] * nodes), activation.derivative(s[:, None] * nodes)
+    # Sums of some hundred or thousand terms, each with a relative rounding of 1e-16.
+    size, size_of_slope = (np.abs(part).max(axis=1) for part in (value, slope))
+    found, found_slope = activation.spherical_mean(s, dimension), activation.spherical_mean_derivative(s, dimension)
+    assert (np.abs(found - value @ weights) <= 1e-13 * size).all()
+    assert (np.abs(found_slope - slope @ (weights * nodes)) <= 1e-13 * np.maximum(size_of_slope, 1e-3)).all()
 
 
 def test_spherical_mean_of_the_rectifier_in_two_and_three_dimensions():

@@ -28,10 +28,15 @@ Floats = NDArray[np.float64]
 
 _TINY = 1e-300
 _SQRT_2PI = math.sqrt(2 * math.pi)
-# Nodes for averages of smooth activations over directions.
-_DIRECTION_ORDER = 2049
-# Most evaluations of an activation at a time (32 MB an array).
-_EVALUATIONS = 1 << 22
+# Nodes for averages of smooth activations over directions; the last is what there is at most.
+_DIRECTION_ORDERS = (129, 257, 513, 1025, 2049)
+# Odd dimensions up to here have a polynomial rule; above, the trapezoidal rule's error is below 1e-16.
+_LARGEST_ODD = 13
+# Widest spacing of the arguments of an activation's shape. The nearest pole of a shape is that of tanh, pi/2 from the
+# real line: the trapezoidal rule's error is of the order exp(-pi^2 / spacing), 7e-18.
+_SPACING = 0.25
+# Most evaluations of an activation at a time: what the second cache holds (0.5 MB an array).
+_EVALUATIONS = 1 << 16
 # exp(-38^2/2) is the smallest Gaussian density that float64 represents; beyond it all terms vanish.
 _LARGEST_KNOT = 38.0
 # Exponents beyond which a density is 1e-22 of its largest.
@@ -54,26 +59,33 @@ def gaussian_rule(order: int) -> tuple[Floats, Floats]:
     return nodes, weights / weights.sum()
 
 
-@lru_cache(maxsize=32)
+def _reach(dimension: int) -> float:
+    # The angle within which all but 1e-17 of the directions lie.
+    return min(np.pi / 2, math.sqrt(80 / max(dimension - 2, 1)))
+
+
+@lru_cache(maxsize=64)
 def direction_rule(dimension: int, order: int) -> tuple[Floats, Floats]:
     """Return nodes and weights (summing to one) for one coordinate of a uniform direction in d >= 2 dimensions.
 
     The coordinate is the sine of an angle of density proportional to cos^(d - 2). The trapezoidal rule in the angle,
-    over the range that holds all but 1e-17 of the mass, converges geometrically for analytic integrands because
-    integrand and density continue periodically; the one exception, d = 3, is uniform in the coordinate itself and
-    gets the Gauss-Legendre rule.
+    over the range that holds all but 1e-17 of the mass, converges geometrically for analytic integrands if integrand
+    and density continue periodically. For odd d the density changes its sign at the ends of the full range, which
+    leaves an error of the order h^(d - 1); but there it is a polynomial in the coordinate itself, and few dimensions
+    get the Gauss-Legendre rule.
     """
-    if dimension == 3:
+    if dimension % 2 and dimension <= _LARGEST_ODD:
         nodes, weights = legendre_rule(order)
-        return nodes, weights / 2
-    reach = min(np.pi / 2, math.sqrt(80 / max(dimension - 2, 1)))
+        weights = weights * (1 - nodes * nodes) ** ((dimension - 3) // 2)
+        return nodes, weights / weights.sum()
+    reach = _reach(dimension)
     angle = np.linspace(-reach, reach, order)
     weights = np.cos(angle) ** (dimension - 2)
     weights[[0, -1]] /= 2
     return np.sin(angle), weights / weights.sum()
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def legendre_rule(order: int) -> tuple[Floats, Floats]:
     """Return nodes and weights of the Gauss-Legendre rule on [-1, 1]."""
     return special.roots_legendre(order)
@@ -446,24 +458,37 @@ class Smooth:
 
     def spherical_mean(self, s: ArrayLike, dimension: int) -> Floats:
         """Return E sigma(s c), c a coordinate of a uniform direction in d >= 2 dimensions; s >= 0 [1]."""
-        return _average(self, s, *direction_rule(dimension, _DIRECTION_ORDER))
+        return _average(self, self.gain, s, dimension, 0)
 
     def spherical_mean_derivative(self, s: ArrayLike, dimension: int) -> Floats:
         """Return the derivative of `spherical_mean` in s, elementwise."""
-        nodes, weights = direction_rule(dimension, _DIRECTION_ORDER)
-        return _average(self.derivative, s, nodes, weights * nodes)
+        return _average(self.derivative, self.gain, s, dimension, 1)
 
 
-def _average(function: Callable[[Floats], Floats], s: ArrayLike, nodes: Floats, weights: Floats) -> Floats:
-    # Sums of weights times function(s node), elementwise in s: so many at a time that memory stays small, since the
-    # norms of all nodes of a rule with those of a whole table make tens of millions.
+def _average(function: Callable[[Floats], Floats], gain: float, s: ArrayLike, dimension: int, power: int) -> Floats:
+    # E[c^power function(s c)] over directions, elementwise in s, with as many nodes as each s asks for.
     s = np.asarray(s, dtype=float)
-    flat, step = s.reshape(-1), max(1, _EVALUATIONS // nodes.size)
+    flat = s.reshape(-1)
     out = np.empty(flat.size)
-    for start in range(0, flat.size, step):
-        part = flat[start : start + step]
-        out[start : start + step] = function(part[:, None] * nodes) @ weights
+    reach = _reach(dimension)
+    largest = [_SPACING * (order - 1) / (2 * reach) for order in _DIRECTION_ORDERS[:-1]]
+    choice = np.searchsorted(largest, np.abs(gain * flat))
+    for k, order in enumerate(_DIRECTION_ORDERS):
+        chosen = np.flatnonzero(choice == k)
+        if chosen.size:
+            nodes, weights = direction_rule(dimension, order)
+            out[chosen] = _weighted_sums(function, flat[chosen], nodes, weights * nodes**power)
     return out.reshape(s.shape)
+
+
+def _weighted_sums(function: Callable[[Floats], Floats], s: Floats, nodes: Floats, weights: Floats) -> Floats:
+    # Sums of weights times function(s node) for each s: so many at a time that they stay in the cache, since the
+    # norms of all nodes of a rule with those of a whole table make tens of millions.
+    step = max(1, _EVALUATIONS // nodes.size)
+    out = np.empty(s.size)
+    for start in range(0, s.size, step):
+        out[start : start + step] = function(s[start : start + step, None] * nodes) @ weights
+    return out
 
 
 Activation = PiecewiseLinear | Smooth
