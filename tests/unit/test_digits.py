@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from meanfield import digit_training, registry
 from meanfield.analysis import modality
@@ -318,6 +319,19 @@ def test_a_power_law_is_found():
     assert np.isnan(fit_power_law([1.0, 1.0], [2.0, 3.0])).all()
     assert np.isnan(fit_power_law([1.0, 2.0], [2.0, 3.0]).low)
     assert fit_power_law([1.0, 2.0, 0.0, np.nan], [1.0, 2.0, 5.0, 1.0]).exponent == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("start", "spread"), [(1.0, 100.0), (1e5, 1.0), (1e5, 1e-2)])
+def test_the_line_through_logarithms_is_that_of_scipy(start, spread):
+    generator = np.random.default_rng(3)
+    x = start * (1 + spread * generator.random(40))
+    y = x**-0.7 * np.exp(0.1 * generator.standard_normal(40))
+    line = stats.linregress(np.log(x), np.log(y))
+    half = stats.t.ppf(0.95, 38) * line.stderr
+    expected = [line.slope, line.slope - half, line.slope + half]
+    law = fit_power_law(x, y, level=0.9)
+    np.testing.assert_allclose(law[:3], expected, rtol=1e-8)
+    assert np.log(law.factor) == pytest.approx(line.intercept, rel=1e-8)
 
 
 def test_a_plateau_has_a_level_and_a_start():
