@@ -437,6 +437,54 @@ def test_fewer_nodes_for_smaller_norms_are_as_good_as_many(shape, dimension):
     assert (np.abs(found_slope - slope @ (weights * nodes)) <= 1e-13 * np.maximum(size_of_slope, 1e-3)).all()
 
 
+@pytest.mark.parametrize("degree", [0, 1, 16, 255, 1024])
+@pytest.mark.parametrize("shape", ["tanh", "logistic", "erf", "softplus", "sine"])
+def test_gaussian_averages_take_as_many_nodes_as_they_need(shape, degree):
+    # Against 8001 nodes, relative to the root mean square: every coefficient is at most that.
+    activation = Smooth(shape, gain=2.0, shift=0.3)
+    nodes, weights = gaussian_rule(8001)
+    weighted = normalised_hermite(nodes, degree) * weights
+    taken = set()
+    for largest in (0.01, 0.3, 1.0, 3.0, 8.0):
+        t, bias = np.linspace(0, largest, 7), np.linspace(-1, 1, 7)
+        z = t[:, None] * nodes + bias[:, None]
+        value, slope = activation(z), activation.derivative(z)
+        size, size_of_slope = (math.sqrt((part**2 @ weights).max()) for part in (value, slope))
+        taken.add(activation._nodes(t, degree))
+        np.testing.assert_allclose(activation.hermite(t, degree, bias), weighted @ value.T, atol=1e-14 * size, rtol=0)
+        np.testing.assert_allclose(
+            activation.slope_hermite(t, degree, bias), weighted @ slope.T, atol=1e-14 * size_of_slope, rtol=0
+        )
+        np.testing.assert_allclose(activation.gaussian_mean(t, bias), value @ weights, atol=1e-14 * size, rtol=0)
+        np.testing.assert_allclose(
+            activation.gaussian_mean_square(t, bias), value**2 @ weights, atol=1e-14 * size**2, rtol=0
+        )
+        np.testing.assert_allclose(
+            activation.gaussian_mean_square_slope(t, bias), slope**2 @ weights, atol=1e-14 * size_of_slope**2, rtol=0
+        )
+        without = activation.derivative(t[:, None] * nodes) @ (weights * nodes)
+        np.testing.assert_allclose(activation.gaussian_mean_derivative(t), without, atol=1e-14 * max(1, size_of_slope))
+    assert min(taken) < 300 < max(taken)
+    assert activation._nodes(np.array([np.inf]), 0) == activation._nodes(np.array([np.nan]), 0) == activation.order
+
+
+@pytest.mark.parametrize("shape", ["tanh", "logistic", "erf", "softplus", "sine"])
+def test_pair_averages_of_smooth_activations_take_as_many_nodes_as_they_need(shape):
+    # Against the product of two rules of 1201 nodes; 201, which every pair once got, are 2e-6 off for the steepest.
+    activation = Smooth(shape, gain=3.0, shift=0.3)
+    nodes, weights = gaussian_rule(1201)
+    for largest in (0.1, 2.0):
+        s1, s2, c = np.array([0.2, 1.0, 1.0]) * largest, np.array([1.0, 0.3, 1.0]) * largest, np.array([0.5, -1, 0.999])
+        first, across = np.multiply.outer(s1, nodes) + 0.3, np.multiply.outer(s2 * np.sqrt(1 - c * c), nodes)
+        expected = [
+            weights @ (activation(first[k]) * (activation((s2 * c)[k] * nodes[:, None] + across[k] - 0.2) @ weights))
+            for k in range(3)
+        ]
+        found = activation.pair_mean(s1, s2, c, bias1=0.3, bias2=-0.2)
+        size = np.sqrt(activation.gaussian_mean_square(s1, 0.3) * activation.gaussian_mean_square(s2, -0.2))
+        np.testing.assert_allclose(found / size, expected / size, atol=3e-14, rtol=0)
+
+
 def test_spherical_mean_of_the_rectifier_in_two_and_three_dimensions():
     s = np.array([0.0, 0.5, 3.0])
     np.testing.assert_allclose(RELU.spherical_mean(s, 2), s / math.pi, rtol=1e-14, atol=1e-15)

@@ -28,8 +28,9 @@ Floats = NDArray[np.float64]
 
 _TINY = 1e-300
 _SQRT_2PI = math.sqrt(2 * math.pi)
-# Nodes for averages of smooth activations over directions; the last is what there is at most.
-_DIRECTION_ORDERS = (129, 257, 513, 1025, 2049)
+# Nodes for averages of smooth activations over a normal variable; and over directions, of which the density wants some.
+_NODES = (33, 65, 129, 257, 513, 1025, 2049)
+_DIRECTION_NODES = _NODES[2:]
 # Odd dimensions up to here have a polynomial rule; above, the trapezoidal rule's error is below 1e-16.
 _LARGEST_ODD = 13
 # Widest spacing of the arguments of an activation's shape. The nearest pole of a shape is that of tanh, pi/2 from the
@@ -37,6 +38,8 @@ _LARGEST_ODD = 13
 _SPACING = 0.25
 # Most evaluations of an activation at a time: what the second cache holds (0.5 MB an array).
 _EVALUATIONS = 1 << 16
+# Standard deviations on either side that the rule for a normal law covers.
+_RANGE = 13.0
 # exp(-38^2/2) is the smallest Gaussian density that float64 represents; beyond it all terms vanish.
 _LARGEST_KNOT = 38.0
 # Exponents beyond which a density is 1e-22 of its largest.
@@ -47,16 +50,24 @@ def _pdf(x: Floats) -> Floats:
     return np.exp(-0.5 * x * x) / _SQRT_2PI
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def gaussian_rule(order: int) -> tuple[Floats, Floats]:
     """Return nodes and weights (summing to one) of the trapezoidal rule for the standard normal law.
 
     For analytic integrands it converges geometrically, like Gauss quadrature, and unlike it stays accurate when
     multiplied by Hermite polynomials of high degree. The range is +-13 standard deviations.
     """
-    nodes = np.linspace(-13.0, 13.0, order)
+    nodes = np.linspace(-_RANGE, _RANGE, order)
     weights = _pdf(nodes)
     return nodes, weights / weights.sum()
+
+
+@lru_cache(maxsize=16)
+def _without_tails(order: int) -> tuple[Floats, Floats]:
+    # The Gaussian rule without the nodes that weigh less than a product of two such rules can show.
+    nodes, weights = gaussian_rule(order)
+    kept = weights > 1e-18
+    return nodes[kept], weights[kept]
 
 
 def _reach(dimension: int) -> float:
@@ -100,6 +111,12 @@ def normalised_hermite(x: Floats, order: int) -> Floats:
     for n in range(1, order):
         table[n + 1] = (x * table[n] - math.sqrt(n) * table[n - 1]) / math.sqrt(n + 1)
     return table
+
+
+@lru_cache(maxsize=16)
+def _hermite_at_nodes(nodes: int, order: int) -> Floats:
+    # He_n/sqrt(n!) at the nodes of a Gaussian rule, shape (node, order + 1).
+    return np.ascontiguousarray(normalised_hermite(gaussian_rule(nodes)[0], order).T)
 
 
 @dataclass(frozen=True)
@@ -362,7 +379,7 @@ class Smooth:
     amplitude, gain, shift, offset : float
         A, g, z_0 and o [1].
     order : int
-        Number of quadrature nodes for Gaussian averages; 2049 gives 1e-8 up to gain * norm = 40.
+        Largest number of quadrature nodes for Gaussian averages; 2049 gives 1e-8 up to gain * norm = 40.
 
     """
 
@@ -372,7 +389,7 @@ class Smooth:
     shift: float = 0.0
     offset: float = 0.0
     order: int = field(default=2049, repr=False)
-    pair_cost = 6000
+    pair_cost = 30000
 
     def __post_init__(self):
         if self.shape not in _SMOOTH:
@@ -399,39 +416,51 @@ class Smooth:
         parameters = np.array([self.amplitude, self.gain, self.shift, self.offset])
         return (_SMOOTH[self.shape][0], np.zeros(1), np.zeros(2), np.zeros(2), parameters)
 
-    def _inputs(self, t: ArrayLike, bias: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    def _nodes(self, t: ArrayLike, degree: int, factors: int = 1, most: int | None = None) -> int:
+        # How many nodes averages of He_degree(G) times so many factors sigma(tG + b) need. The trapezoidal rule with
+        # spacing h is exact but for the integrand's Fourier transform beyond 2 pi / h. That of He_n times the density
+        # is gone 6.5 beyond sqrt(n), and each factor, with poles pi / (2 gain t) away, adds 23.5 gain t (1e-16).
+        largest = float(np.max(np.abs(t), initial=0.0))
+        band = math.sqrt(degree) + 6.5 + factors * 23.5 * abs(self.gain) * largest
+        most = self.order if most is None else most
+        return next((m for m in _NODES if m < most and band * _RANGE <= math.pi * (m - 1)), most)
+
+    def _inputs(self, t: ArrayLike, bias: ArrayLike, nodes: int) -> tuple[Floats, Floats, Floats]:
         # Preactivations t G + b at the nodes of G, which are the last axis; the nodes and their weights.
-        nodes, weights = gaussian_rule(self.order)
+        nodes, weights = gaussian_rule(nodes)
         return np.asarray(t, dtype=float)[..., None] * nodes + np.asarray(bias)[..., None], nodes, weights
+
+    def _projected(self, function: Callable[[Floats], Floats], t: ArrayLike, order: int, bias: ArrayLike) -> Floats:
+        nodes = self._nodes(t, order)
+        z, _, weights = self._inputs(t, bias, nodes)
+        return np.moveaxis((function(z) * weights) @ _hermite_at_nodes(nodes, order), -1, 0)
 
     def hermite(self, t: ArrayLike, order: int, bias: ArrayLike = 0.0) -> Floats:
         """Return h_n(t) for n = 0 … order, shape (order + 1, *t.shape); t >= 0, the bias of its shape or none [1]."""
-        z, nodes, weights = self._inputs(t, bias)
-        return np.moveaxis((self(z) * weights) @ normalised_hermite(nodes, order).T, -1, 0)
+        return self._projected(self, t, order, bias)
 
     def slope_hermite(self, t: ArrayLike, order: int, bias: ArrayLike = 0.0) -> Floats:
         r"""Return :math:`E[\sigma'(tG + b) He_n(G)]/\sqrt{n!}` for n = 0 … order, shape (order + 1, *t.shape)."""
-        z, nodes, weights = self._inputs(t, bias)
-        return np.moveaxis((self.derivative(z) * weights) @ normalised_hermite(nodes, order).T, -1, 0)
+        return self._projected(self.derivative, t, order, bias)
 
     def gaussian_mean(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
         """Return E sigma(tG + b), elementwise in t >= 0 and the bias b [1]."""
-        z, _, weights = self._inputs(t, bias)
+        z, _, weights = self._inputs(t, bias, self._nodes(t, 0))
         return self(z) @ weights
 
     def gaussian_mean_derivative(self, t: ArrayLike) -> Floats:
         """Return the derivative of `gaussian_mean`, elementwise in t >= 0 [1]."""
-        nodes, weights = gaussian_rule(self.order)
+        nodes, weights = gaussian_rule(self._nodes(t, 1))
         return self.derivative(np.asarray(t, dtype=float)[..., None] * nodes) @ (weights * nodes)
 
     def gaussian_mean_square(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
         """Return E sigma(tG + b)^2, elementwise in t >= 0 and the bias b [1]."""
-        z, _, weights = self._inputs(t, bias)
+        z, _, weights = self._inputs(t, bias, self._nodes(t, 0, factors=2))
         return self(z) ** 2 @ weights
 
     def gaussian_mean_square_slope(self, t: ArrayLike, bias: ArrayLike = 0.0) -> Floats:
         """Return E sigma'(tG + b)^2, elementwise in t >= 0 and the bias b [1]."""
-        z, _, weights = self._inputs(t, bias)
+        z, _, weights = self._inputs(t, bias, self._nodes(t, 0, factors=2))
         return self.derivative(z) ** 2 @ weights
 
     def pair_mean(
@@ -439,22 +468,30 @@ class Smooth:
         s1: ArrayLike,
         s2: ArrayLike,
         c: ArrayLike,
-        order: int = 201,
+        order: int | None = None,
         *,
         bias1: ArrayLike = 0.0,
         bias2: ArrayLike = 0.0,
     ) -> Floats:
-        """Return E[sigma(s1 G1 + b1) sigma(s2 G2 + b2)] for normals of correlation c, by product quadrature."""
+        """Return E[sigma(s1 G1 + b1) sigma(s2 G2 + b2)] for normals of correlation c, elementwise.
+
+        By the product of two Gaussian rules, of as many nodes as the functions ask for, `order` at most each (the
+        activation's own `order`, if there is none).
+        """
         s1, s2, c, bias1, bias2 = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (s1, s2, c, bias1, bias2)))
-        nodes, weights = gaussian_rule(order)
-        out = np.zeros(s1.shape)
-        other = np.sqrt(np.maximum(1 - c * c, 0))
-        for node, weight in zip(nodes, weights, strict=True):
-            first = self(s1 * node + bias1)
-            for node2, weight2 in zip(nodes, weights, strict=True):
-                if weight * weight2 > 1e-16:
-                    out += weight * weight2 * first * self(s2 * (c * node + other * node2) + bias2)
-        return out
+        # G2 = c G1 + o G, so that sigma(s2 G2 + b2) moves along both axes.
+        along, across = s2 * c, s2 * np.sqrt(np.maximum(1 - c * c, 0))
+        nodes, weights = _without_tails(self._nodes(np.abs(s1) + np.abs(along), 0, most=order))
+        nodes2, weights2 = _without_tails(self._nodes(across, 0, most=order))
+        flat = [np.ravel(a)[:, None] for a in (s1, along, across, bias1, bias2)]
+        out, step = np.zeros(s1.size), max(1, _EVALUATIONS // nodes2.size)
+        for start in range(0, s1.size, step):
+            one, two, three, b1, b2 = (a[start : start + step] for a in flat)
+            second = three * nodes2 + b2
+            for node, weight in zip(nodes, weights, strict=True):
+                inner = self(two * node + second) @ weights2
+                out[start : start + step] += weight * self(one * node + b1)[:, 0] * inner
+        return out.reshape(s1.shape)
 
     def spherical_mean(self, s: ArrayLike, dimension: int) -> Floats:
         """Return E sigma(s c), c a coordinate of a uniform direction in d >= 2 dimensions; s >= 0 [1]."""
@@ -471,9 +508,9 @@ def _average(function: Callable[[Floats], Floats], gain: float, s: ArrayLike, di
     flat = s.reshape(-1)
     out = np.empty(flat.size)
     reach = _reach(dimension)
-    largest = [_SPACING * (order - 1) / (2 * reach) for order in _DIRECTION_ORDERS[:-1]]
+    largest = [_SPACING * (order - 1) / (2 * reach) for order in _DIRECTION_NODES[:-1]]
     choice = np.searchsorted(largest, np.abs(gain * flat))
-    for k, order in enumerate(_DIRECTION_ORDERS):
+    for k, order in enumerate(_DIRECTION_NODES):
         chosen = np.flatnonzero(choice == k)
         if chosen.size:
             nodes, weights = direction_rule(dimension, order)
