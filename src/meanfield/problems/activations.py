@@ -425,9 +425,9 @@ class Smooth:
         most = self.order if most is None else most
         return next((m for m in _NODES if m < most and band * _RANGE <= math.pi * (m - 1)), most)
 
-    def _inputs(self, t: ArrayLike, bias: ArrayLike, nodes: int) -> tuple[Floats, Floats, Floats]:
+    def _inputs(self, t: ArrayLike, bias: ArrayLike, order: int) -> tuple[Floats, Floats, Floats]:
         # Preactivations t G + b at the nodes of G, which are the last axis; the nodes and their weights.
-        nodes, weights = gaussian_rule(nodes)
+        nodes, weights = gaussian_rule(order)
         return np.asarray(t, dtype=float)[..., None] * nodes + np.asarray(bias)[..., None], nodes, weights
 
     def _projected(self, function: Callable[[Floats], Floats], t: ArrayLike, order: int, bias: ArrayLike) -> Floats:
@@ -482,15 +482,16 @@ class Smooth:
         # G2 = c G1 + o G, so that sigma(s2 G2 + b2) moves along both axes.
         along, across = s2 * c, s2 * np.sqrt(np.maximum(1 - c * c, 0))
         nodes, weights = _without_tails(self._nodes(np.abs(s1) + np.abs(along), 0, most=order))
-        nodes2, weights2 = _without_tails(self._nodes(across, 0, most=order))
-        flat = [np.ravel(a)[:, None] for a in (s1, along, across, bias1, bias2)]
-        out, step = np.zeros(s1.size), max(1, _EVALUATIONS // nodes2.size)
+        inner_nodes, inner_weights = _without_tails(self._nodes(across, 0, most=order))
+        columns = [np.ravel(a)[:, None] for a in (s1, along, across, bias1, bias2)]
+        out, step = np.zeros(s1.size), max(1, _EVALUATIONS // inner_nodes.size)
         for start in range(0, s1.size, step):
-            one, two, three, b1, b2 = (a[start : start + step] for a in flat)
-            second = three * nodes2 + b2
+            part = slice(start, start + step)
+            first, second, third, b1, b2 = (a[part] for a in columns)
+            offset = third * inner_nodes + b2
             for node, weight in zip(nodes, weights, strict=True):
-                inner = self(two * node + second) @ weights2
-                out[start : start + step] += weight * self(one * node + b1)[:, 0] * inner
+                inner = self(second * node + offset) @ inner_weights
+                out[part] += weight * self(first * node + b1)[:, 0] * inner
         return out.reshape(s1.shape)
 
     def spherical_mean(self, s: ArrayLike, dimension: int) -> Floats:
