@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from meanfield import checkpoints, registry
 from meanfield.checkpoints import Checkpoint, Tree
 from meanfield.limits.schedule import Schedule
-from meanfield.methods.runs import BlockWalk, InnerLoopWalk, PlainWalk, Walk, with_looks
+from meanfield.methods.runs import BlockWalk, PlainWalk, Walk, inner_loop_walk, with_looks
 from meanfield.methods.runs import records as seen_records
 from meanfield.problems.activations import make_activation
 from meanfield.problems.digits import ClassifierLaw, DigitClassifier, standardise, targets
@@ -235,7 +235,7 @@ def _walk(problem, method, hyperparameters, weights, step_size, names, stops, sq
     if hasattr(method, "recurrence"):
         return DigitWalk(problem, method.recurrence(hyperparameters), weights, step_size, names, stops, squares)
     if hasattr(method, "inner_loop"):
-        return InnerLoopWalk(method.inner_loop(hyperparameters), *arguments)
+        return inner_loop_walk(method.inner_loop(hyperparameters), *arguments)
     return PlainWalk(method, hyperparameters, *arguments)
 
 

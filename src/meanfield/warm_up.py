@@ -7,7 +7,8 @@ import numpy as np
 
 from meanfield.analysis.modality import dip
 from meanfield.kernels import landscape
-from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
+from meanfield.kernels.inner_blocks import InnerBlocks
+from meanfield.kernels.inner_loop import InnerLoop
 from meanfield.kernels.momentum import SGD, Momentum
 from meanfield.kernels.sphere import Recurrence
 from meanfield.kernels.sphere_inner import SphereInnerLoop
@@ -69,14 +70,17 @@ def _compile_networks(precisions: list[str]) -> list[str]:
 
 
 def _run_optimisers(problem, weights: np.ndarray) -> None:
-    # One block with and without a velocity, and inner loops of one agent and of two: the samples of one among several
-    # are a strided view, another type to the compiler; pull, average and noise are numbers.
+    # One block with and without a velocity, and one of an inner loop.
     for momentum in (SGD, Momentum(gamma=0.5)):
         state = problem.block_state(weights, momentum)
         state.advance_stream(0, 1, key=stream_key(*_NAMES), scales=problem.scales, step_size=1e-3)
-    for agents in (1, 2):
-        loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6, agents=agents)
-        InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
+    _run_inner_loop(problem, weights)
+
+
+def _run_inner_loop(problem, weights: np.ndarray) -> None:
+    loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6)
+    run = InnerBlocks(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE))
+    run.advance(0, 1, lambda _first, count: np.full(count, 1e-3))
 
 
 def _compile_plane(_precisions: list[str]) -> list[str]:
@@ -115,9 +119,7 @@ def _compile_digits(precisions: list[str]) -> list[str]:
             problem.block_state(weights, momentum).advance_arrays(
                 inputs, problem.labels, np.full(1, 1e-3), np.zeros(1, np.int64), np.zeros(1, precision)
             )
-        for agents in (1, 2):
-            loop = InnerLoop(np.array([0.0, 0.5, 0.5]), scope=1.0, temperature=1e-6, agents=agents)
-            InnerLoopRun(problem, weights, loop, _NAMES, stream_key(*_NAMES, INJECTED_NOISE)).advance(1e-3)
+        _run_inner_loop(problem, weights)
     dip(np.arange(4.0))
     return ["digit classifiers"]
 

@@ -15,7 +15,7 @@ from meanfield.errors import DivergenceError
 from meanfield.families import digits as family
 from meanfield.images import sources
 from meanfield.limits.schedule import Schedule
-from meanfield.methods.runs import InnerLoopWalk, PlainWalk
+from meanfield.methods.runs import InnerLoopWalk, PlainWalk, inner_loop_walk
 from meanfield.problems.activations import PiecewiseLinear, Smooth, make_activation
 from meanfield.problems.digits import ClassifierLaw, DigitClassifier, one_digit, parity, standardise, targets
 
@@ -219,6 +219,20 @@ def test_compiled_optimisers_are_their_plain_definitions(name):
     for one, other in zip(found, plain, strict=True):
         assert one == pytest.approx(other, abs=1e-11)
     assert np.abs(plain[2] - weights).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["langevin", "entropy_sgd", "mf_homsgld"])
+def test_inner_loops_in_blocks_of_samples_are_their_plain_definitions(name):
+    # Without noise; with it they have the same law (test_inner_blocks).
+    problem = small_problem()
+    weights = np.random.default_rng(4).normal(size=(16, 8))
+    method = registry.load(registry.METHODS, name)
+    hyperparameters = method.Hyperparameters(**{**OPTIMISERS[name], "temperature": 0.0})
+    arguments = (problem, weights, (1, "e", 0), Schedule(), 0.02, [0, 3, 40])
+    found = list(inner_loop_walk(method.inner_loop(hyperparameters), *arguments))
+    for one, other in zip(found, PlainWalk(method, hyperparameters, *arguments), strict=True):
+        assert one == pytest.approx(other, abs=1e-12)
+    assert np.abs(found[2] - weights).max() > 1e-3
 
 
 # -- records -----------------------------------------------------------------------------------------------------------

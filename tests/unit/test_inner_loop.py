@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from meanfield import registry
-from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
-from meanfield.kernels.streams import INJECTED_NOISE, stream_key
+from meanfield.kernels.inner_loop import InnerLoop
+from meanfield.kernels.streams import stream_key
 from meanfield.limits.schedule import Schedule
 from meanfield.methods import entropy_sgd, langevin, mf_homsgld
 from meanfield.methods.oracle import FullOracle
-from meanfield.methods.runs import PlainWalk, trajectory
+from meanfield.methods.runs import InnerLoopWalk, PlainWalk, inner_loop_walk
 from meanfield.problems.activations import PiecewiseLinear, Smooth
 from meanfield.problems.anisotropic import AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
@@ -36,14 +36,11 @@ def case(kind, activation, neurons, dimension=5):
     return problem, TwoLayerLaw(0.8, 1.0, 0.3, 0.5, 0.2).sample(neurons, dimension, *NAMES)
 
 
-def both(method, hyperparameters, problem, weights, iterations, step_size=5e-3):
+def both(method, hyperparameters, problem, weights, iterations, step_size=5e-3, walk=InnerLoopWalk):
     """Return the ends of the plain and of the compiled run on the same samples and the same noise."""
-    schedule = Schedule(1.0, -0.25)
-    *_, plain = PlainWalk(method, hyperparameters, problem, weights, NAMES, schedule, step_size, [0, iterations])
-    *_, compiled = trajectory(
-        method, hyperparameters, problem, weights, schedule=schedule, step_size=step_size, stops=[0, iterations],
-        root=NAMES[0], experiment=NAMES[1], replicate=NAMES[2],
-    )  # fmt: skip
+    settings = (problem, weights, NAMES, Schedule(1.0, -0.25), step_size, [0, iterations])
+    *_, plain = PlainWalk(method, hyperparameters, *settings)
+    *_, compiled = walk(method.inner_loop(hyperparameters), *settings)
     return plain, compiled
 
 
@@ -90,14 +87,13 @@ def test_single_precision_stays_near_double_and_keeps_its_type():
     assert 0 < error < 50 * 6e-8 * 10
 
 
-def test_agents_have_samples_of_their_own_and_their_mean_is_the_point():
+@pytest.mark.parametrize("walk", [InnerLoopWalk, inner_loop_walk])
+def test_agents_have_samples_of_their_own_and_their_mean_is_the_point(walk):
     problem, weights = case("isotropic", ACTIVATIONS["ramp"], 10)
 
     def run(agents):
         loop = InnerLoop(np.array([0.0, 1.0]), agents=agents)
-        one = InnerLoopRun(problem, weights, loop, NAMES, stream_key(*NAMES, INJECTED_NOISE))
-        one.advance(1e-2)
-        return one.point
+        return next(walk(loop, problem, weights, NAMES, Schedule(), 1e-2, [1]))
 
     # A step of SGD on the samples 0 and 1, each from the same weights, then the mean.
     inputs, targets = problem.samples(*NAMES, 0, 2)

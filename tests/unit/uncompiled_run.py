@@ -7,6 +7,7 @@ import numpy as np
 from meanfield.analysis.modality import dip
 from meanfield.kernels import landscape
 from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.inner_blocks import InnerBlocks
 from meanfield.kernels.inner_loop import InnerLoop, InnerLoopRun
 from meanfield.kernels.momentum import Momentum
 from meanfield.kernels.sphere import Recurrence
@@ -119,6 +120,9 @@ def inner() -> list[np.ndarray]:
         for _ in range(3):
             run.advance(1e-2)
         ends.append(run.point)
+        blocks = InnerBlocks(problem, law.sample(12, 5, *names), loop, names, stream_key(*names))
+        blocks.advance(0, 3, lambda _first, count: np.full(count, 1e-2))
+        ends.append(blocks.point)
     return ends
 
 

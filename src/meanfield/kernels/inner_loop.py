@@ -11,9 +11,9 @@ from :math:`y_0 = x`, or from where y was left, and moves the weights towards th
 
 .. math:: x \leftarrow x - h \bigl[(x - \bar y)/\gamma + \eta (x - \bar x)\bigr], \qquad h = \rho \gamma .
 
-Injected noise leaves the span of the samples, so that no block of samples can be put off: an iteration costs a pass
-over all weights and a normal for each, unless the temperature is zero. The methods in `meanfield.methods` give the
-sources.
+Here every inner step is a pass over all weights, with a normal for each unless the temperature is zero: the path of the
+plain definition. `meanfield.kernels.inner_blocks` has the same law for much less, and runs all but very long inner
+loops. The methods in `meanfield.methods` give the sources.
 """
 
 import math
@@ -204,6 +204,38 @@ def _move(x, mean, centre, ratio, pull):
             x[c, i] -= way
 
 
+class SampleRows:
+    """Samples of a replicate's stream as rows of what multiplies each weight, drawn in advance.
+
+    Parameters
+    ----------
+    problem
+        A network's problem, see `InnerLoopRun`.
+    names : tuple
+        Root seed, experiment, replicate, of the stream of samples.
+    columns : int
+        Number of weights of a neuron.
+    dtype : dtype
+        Of the rows.
+
+    """
+
+    def __init__(self, problem, names: tuple, columns: int, dtype):
+        self._problem, self._names, self._columns, self._dtype = problem, names, columns, dtype
+        self._first, self._rows, self._targets = 0, np.empty((0, 0)), np.empty(0)
+
+    def take(self, first: int, count: int) -> tuple[NDArray, NDArray]:
+        """Return rows and targets of samples `first` …: nothing for the output weight, one for the bias."""
+        if not self._first <= first <= self._first + len(self._targets) - count:
+            self._first = first
+            inputs, self._targets = self._problem.samples(*self._names, first, max(count, _LOOK_AHEAD))
+            extra = self._problem.extra_columns
+            self._rows = np.ones((len(inputs), self._columns), self._dtype)
+            self._rows[:, extra:] = inputs
+        place = first - self._first
+        return self._rows[place : place + count], self._targets[place : place + count]
+
+
 class InnerLoopRun:
     """A replicate's run of an optimiser with an inner loop; made once, then advanced.
 
@@ -224,7 +256,7 @@ class InnerLoopRun:
     """
 
     def __init__(self, problem, weights: NDArray, loop: InnerLoop, names: tuple, noise_key: NDArray):
-        self._problem, self._loop, self._names, self._key = problem, loop, names, noise_key
+        self._problem, self._loop, self._key = problem, loop, noise_key
         self._x = np.repeat(np.ascontiguousarray(weights.T)[None], loop.agents, axis=0)
         self._y = self._x.copy()
         self._mean = np.empty_like(self._x[0])
@@ -235,7 +267,7 @@ class InnerLoopRun:
         kind, *tables = problem.activation.kernel_code()
         self._activation = (kind, *(np.ascontiguousarray(table, weights.dtype) for table in tables))
         self.iteration = 0
-        self._first, self._rows, self._targets = 0, np.empty((0, 0)), np.empty(0)
+        self._samples = SampleRows(problem, names, weights.shape[1], weights.dtype)
 
     @property
     def point(self) -> NDArray:
@@ -253,7 +285,7 @@ class InnerLoopRun:
              math.sqrt(2 * step_size * loop.temperature)], dtype,
         )  # fmt: skip
         averaging = loop.averaging.astype(dtype)
-        samples, targets = self._samples(first * loop.agents, loop.steps * loop.agents)
+        samples, targets = self._samples.take(first * loop.agents, loop.steps * loop.agents)
         pull = 0.0 if math.isinf(scope) else loop.ratio * scope * loop.attraction
         centre = self._x.mean(axis=0) if pull else self._x[0]
         for agent in range(loop.agents):
@@ -276,14 +308,3 @@ class InnerLoopRun:
         """Go on from a snapshot of a run of the same shape: the same bits as without the interruption."""
         self.iteration = snapshot["iteration"]
         self._x[...], self._y[...], self._mean[...] = snapshot["x"], snapshot["y"], snapshot["mean"]
-
-    def _samples(self, first: int, count: int) -> tuple[NDArray, NDArray]:
-        # Rows of the samples with what multiplies each weight: nothing for the output weight, one for the bias.
-        if not self._first <= first <= self._first + len(self._targets) - count:
-            self._first = first
-            inputs, self._targets = self._problem.samples(*self._names, first, max(count, _LOOK_AHEAD))
-            extra = self._problem.extra_columns
-            self._rows = np.ones((len(inputs), self._x.shape[1]), self._x.dtype)
-            self._rows[:, extra:] = inputs
-        place = first - self._first
-        return self._rows[place : place + count], self._targets[place : place + count]

@@ -219,14 +219,21 @@ def fill_four(x, key, first, quad, words, radius):
         Room to work in.
 
     """
+    fill_rows(x[0], x[1], x[2], x[3], key, first, quad, words, radius)
+
+
+@nb.njit(nogil=True, fastmath=False)
+def fill_rows(x0, x1, x2, x3, key, first, quad, words, radius):
+    """Fill what `fill_four` fills, its rows given apart; arguments as there, the room possibly larger."""
+    count = x0.size
     a, b = np.uint64(key[0]), np.uint64(key[1])
-    w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
+    w0, w1, w2, w3 = words[0][:count], words[1][:count], words[2][:count], words[3][:count]
     start, counter, zero = np.uint64(first), np.uint64(quad + 1), np.uint64(0)
-    for lane in range(w0.size):
+    for lane in range(count):
         number = start + np.uint64(lane)
         w0[lane], w1[lane], w2[lane], w3[lane] = _philox(number, number >> _32, counter, zero, a, b)
-    _normals(w0, w1, radius, x[0], x[1])
-    _normals(w2, w3, radius, x[2], x[3])
+    _normals(w0, w1, radius, x0, x1)
+    _normals(w2, w3, radius, x2, x3)
 
 
 def standard_samples(key: NDArray[np.uint32], first: int, count: int, dimension: int):

@@ -11,7 +11,7 @@ from :math:`\bar y = x`, and then :math:`x \leftarrow x - h (x - \bar y)/\gamma`
 may shrink, :math:`\gamma_k = \gamma (1 - \gamma_1)^k`. Source: Chaudhari, Oberman, Osher, Soatto & Carlier (2017),
 arXiv:1704.04932, section 7 (algorithm and constants) and lemma 1 (the gradient, whose sign is misprinted there); the
 noise has the factor 2 under the root, which the Gibbs law above needs. Cost: L gradients per iteration, and a normal
-number per weight and inner step.
+number per weight unless T = 0 (`meanfield.kernels.inner_blocks`).
 """
 
 import math

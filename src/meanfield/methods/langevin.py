@@ -7,7 +7,8 @@ tends to :math:`\exp(-[f(w) + \lambda |w|^2/2]/T)`. Mei, Montanari & Nguyen (201
 write :math:`\theta \leftarrow (1 - 2\lambda' s)\theta + 2 s (y - \hat y)\nabla\sigma_* + \dots`: there
 :math:`\lambda = 2\lambda'`, and the limit equation with the diffusion :math:`2\xi\beta^{-1}` is the one of
 :math:`T = 2/\beta`. With T = 0 and :math:`\lambda = 0` it is SGD. Source: Welling & Teh (2011), ICML, eq. 4, in the
-notation of dynamics. Cost: one gradient and one normal number per weight and iteration.
+notation of dynamics. Cost: one gradient per iteration, and noise, drawn for blocks of iterations at once
+(`meanfield.kernels.inner_blocks`).
 """
 
 import math

@@ -16,8 +16,8 @@ averages the last M of them to :math:`\bar Y`, and takes one macro step
 :math:`X \leftarrow X - h[(X - \bar Y)/\gamma + \eta (X - \bar X)]` with :math:`h = \rho\gamma`. With one agent it is
 descent on the local entropy (`meanfield.methods.entropy_sgd`) with a carried chain. The point of a record is the mean
 of the agents. Source: a reconstruction, after the abstract of Kantas, Parpas & Pavliotis (2019) and the scheme of
-E, Liu & Vanden-Eijnden (2005). Cost: agents x (M0 + M) gradients per iteration, each with a fresh sample, and a normal
-number per weight and micro step.
+E, Liu & Vanden-Eijnden (2005). Cost: agents x (M0 + M) gradients per iteration, each with a fresh sample, and two
+normal numbers per weight and agent unless T = 0 (`meanfield.kernels.inner_blocks`).
 """
 
 import math

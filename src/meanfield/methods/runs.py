@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from meanfield.checkpoints import Checkpoint, Tree
 from meanfield.errors import DivergenceError
 from meanfield.kernels.block_sgd import BlockState
+from meanfield.kernels.inner_blocks import InnerBlocks, in_blocks
 from meanfield.kernels.inner_loop import InnerLoopRun
 from meanfield.kernels.streams import INJECTED_NOISE, stream_key
 from meanfield.limits.schedule import Schedule
@@ -80,8 +81,9 @@ def trajectory(
     """Return the run of an optimiser on a replicate's data stream, seen at each stop.
 
     An optimiser that is linear in a point and a velocity (`recurrence`) runs through the exact block kernel, one with
-    an inner loop of noisy steps (`inner_loop`) through that loop's kernel, and any other by its plain definition
-    (`start`, `step`). Iteration k has the step size of the schedule after as many inner steps as came before it.
+    an inner loop of noisy steps (`inner_loop`) through that loop's kernel, which has the plain definition's law and,
+    without noise, its path; any other runs by its plain definition (`start`, `step`). Iteration k has the step size of
+    the schedule after as many inner steps as came before it.
 
     Parameters
     ----------
@@ -124,7 +126,7 @@ def trajectory(
         )  # fmt: skip
     if hasattr(method, "inner_loop"):
         loop = method.inner_loop(hyperparameters)
-        return InnerLoopWalk(loop, problem, weights, names, schedule, step_size, stops)
+        return inner_loop_walk(loop, problem, weights, names, schedule, step_size, stops)
     return PlainWalk(method, hyperparameters, problem, weights, names, schedule, step_size, stops)
 
 
@@ -177,8 +179,23 @@ class BlockWalk(Walk):
         self._blocks.restore(state["blocks"])
 
 
+def inner_loop_walk(loop, problem, weights, names, schedule: Schedule, step_size: float, stops: list[int]) -> Walk:
+    """Return the run of an optimiser with an inner loop: in blocks of samples, or step by step if it is a long one.
+
+    Arguments as in `trajectory`.
+    """
+    if not in_blocks(loop):
+        return InnerLoopWalk(loop, problem, weights, names, schedule, step_size, stops)
+    state = InnerBlocks(problem, weights, loop, names, stream_key(*names, INJECTED_NOISE))
+
+    def advance(one: InnerBlocks, first: int, last: int) -> None:
+        one.advance(first, last, lambda start, count: schedule.step_sizes(step_size, start, count))
+
+    return BlockWalk(state, advance, lambda one: one.point, stops)
+
+
 class InnerLoopWalk(Walk):
-    """The run of an optimiser by the kernel of its inner loop; arguments as in `trajectory`."""
+    """The run of an optimiser step by step through its inner loop; arguments as in `trajectory`."""
 
     def __init__(self, loop, problem, weights, names, schedule: Schedule, step_size: float, stops: list[int]):
         super().__init__(stops)
