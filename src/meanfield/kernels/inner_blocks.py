@@ -529,8 +529,8 @@ class InnerBlocks:
         spread = vectors * np.sqrt(np.maximum(values, 0))
         prior = (path @ inputs.T) * (along / variance)
         prior += generator.standard_normal((self.neurons, size)) @ spread.T
-        # The path starts from zero: its product with the first sample says nothing.
-        weights = np.linalg.solve((covariance * gram)[1:, 1:], (used - prior)[:, 1:].T)
+        # The path starts from zero: its product with the first sample says nothing. Nor does a sample that is zero.
+        weights = np.linalg.pinv((covariance * gram)[1:, 1:], hermitian=True) @ (used - prior)[:, 1:].T
         return (path + (along[1:, None] * weights).T @ inputs[1:]).astype(self.dtype)
 
     def copy(self) -> "InnerBlocks":
@@ -543,12 +543,15 @@ class InnerBlocks:
 
     def snapshot(self) -> dict[str, tuple]:
         """Return everything that the iterations after the end of a block depend on."""
-        return {name: tuple(_copied(value) for value in getattr(self, f"_{name}")) for name in ("fields", "outputs")}
+        return {
+            "fields": tuple(_copied(fields[: self._states]) for fields in self._fields),
+            "outputs": tuple(_copied(outputs) for outputs in self._outputs),
+        }
 
     def restore(self, snapshot: dict[str, tuple]) -> None:
         """Go on from a snapshot of a run of the same shape: the same bits as without the interruption."""
         for own, value in zip(self._fields, snapshot["fields"], strict=True):
-            own[...] = value
+            own[: self._states] = value
         for own, value in zip(self._outputs, snapshot["outputs"], strict=True):
             for array, saved in zip(own, value, strict=True):
                 array[...] = saved

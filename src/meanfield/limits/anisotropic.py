@@ -27,7 +27,6 @@ the fluctuations of order :math:`\varepsilon`, which all neurons share as they s
 Arrays in, arrays out; no files.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -39,7 +38,6 @@ from scipy import special
 from meanfield.kernels import separable
 from meanfield.kernels.characteristics import DENSE, ERROR, STAGES
 from meanfield.limits.schedule import Schedule
-from meanfield.problems.activations import Smooth
 from meanfield.problems.anisotropic import LABELS, AnisotropicGaussians, TwoLayerLaw
 from meanfield.problems.isotropic import chi_quantile
 
@@ -48,8 +46,6 @@ Floats = NDArray[np.float64]
 LIMITS = ("infinite", "first_order", "finite")
 # Terms of the series below this weight, relative to E sigma^2, are left out.
 _TERM_TOLERANCE = 1e-11
-# Nodes of Gaussian averages of smooth activations: 1e-8 up to gain * norm = 10.
-_SMOOTH_ORDER = 513
 # Lattices that are tried for the atoms of the initial law.
 _GENERATORS = 512
 # Where the stages of the integrator are in its step.
@@ -123,8 +119,6 @@ class ReducedPotentials:
         self.limit = limit
         self.series = series(problem, limit)
         self._activation = problem.activation
-        if isinstance(self._activation, Smooth) and self._activation.order > _SMOOTH_ORDER:
-            self._activation = dataclasses.replace(self._activation, order=_SMOOTH_ORDER)
 
     def drift(self, theta: Floats, mass: Floats) -> tuple[Floats, float]:
         r"""Return the drift :math:`-2 \nabla\Psi` per unit of the clock, shape (4, atom), and the risk [1].
