@@ -1,4 +1,4 @@
-"""The rows that are not one-pass SGD: distributional dynamics, Müller–Brown, memory, start-up."""
+"""The rows that are not one-pass SGD: distributional dynamics, Müller–Brown, inner loops, memory, start-up."""
 
 import os
 import time
@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from benchmarks import fresh_process
 from benchmarks.measure import best_of
-from benchmarks.workloads import RISING_RAMP
+from benchmarks.workloads import DIPPING_RAMP, RISING_RAMP
 from meanfield.limits.characteristics import solve_characteristics
 from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
+from meanfield.methods import entropy_sgd, langevin, mf_homsgld
+from meanfield.methods.runs import InnerLoopWalk, inner_loop_walk
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 
 ACCURACY = 1e-4  # of the risk, over the whole curve
@@ -124,6 +126,55 @@ def landscape(rounds: int, *, trajectories: int = 1000, steps: int = 100_000, bu
         f"{np.median(times['two cores']):.3f} s ({ratios['two cores']:.0f} x)"
     )
     return {"seconds": times, "ratio": ratios, "error": error, "cores": os.cpu_count()}
+
+
+# Methods with an inner loop, and how many iterations of blocks and of single steps are timed at once.
+_INNER_LOOPS = {
+    "noisy SGD": (langevin, langevin.Hyperparameters(1e-4), 640, 64),
+    "Entropy-SGD, 20 steps, T = 0": (entropy_sgd, entropy_sgd.Hyperparameters(0.01), 32, 8),
+    "MF-HomSGLD, 3 x 20 steps, T = 0": (mf_homsgld, mf_homsgld.Hyperparameters(0.01), 10, 3),
+    "MF-HomSGLD, 3 x 20 steps": (mf_homsgld, mf_homsgld.Hyperparameters(0.01, temperature=1e-6), 10, 2),
+}
+
+
+def inner_loops(rounds: int, *, neurons: int = 800, dimensions: tuple[int, ...] = (40, 320), say=print) -> dict:
+    """Time inner loops in blocks of samples against the same loops step by step, in turns.
+
+    Returns processor times [s] per gradient of both, by method, dimension and type. Without noise both ends must agree.
+    """
+    found = {}
+    say("inner loops, time per gradient in us: step by step, in blocks of samples, ratio (least, most)")
+    for dimension in dimensions:
+        problem = IsotropicGaussians(dimension, 0.5, RISING_RAMP if dimension < 100 else DIPPING_RAMP)
+        start = RadialLaw("gaussian", 0.8).sample(neurons, dimension, 0, "inner loops", 0)
+        for name, (method, hyperparameters, *counts) in _INNER_LOOPS.items():
+            loop = method.inner_loop(hyperparameters)
+            gradients = loop.steps * loop.agents
+            for dtype in ("float64", "float32"):
+                names = (0, "inner loops", 0)
+                settings = (loop, problem, start.astype(dtype), names, Schedule(), _STEP)
+                walks = {"blocks": (inner_loop_walk, counts[0]), "steps": (InnerLoopWalk, counts[1])}
+                if loop.temperature == 0 and dtype == "float64":
+                    ends = [next(walk(*settings, [counts[1]])) for walk, _ in walks.values()]
+                    error = np.linalg.norm(ends[0] - ends[1]) / np.linalg.norm(ends[0] - start)
+                    if not error < 1e-9:
+                        raise ArithmeticError(f"{name}: blocks and single steps disagree by {error:.1e}")
+                times = {key: [] for key in walks}
+                for turn in range(rounds + 1):
+                    for key, (walk, count) in walks.items():
+                        run = walk(*settings, [count])
+                        before = time.process_time()
+                        next(run)
+                        if turn:  # the first compiles
+                            times[key].append((time.process_time() - before) / (count * gradients))
+                ratios = np.array(times["steps"]) / times["blocks"]
+                found[f"{name}, d = {dimension}, {dtype}"] = times
+                steps, blocks = (1e6 * np.median(times[key]) for key in ("steps", "blocks"))
+                say(
+                    f"  {name:<32} d = {dimension:<4} {dtype}  {steps:7.1f} {blocks:7.1f} {np.median(ratios):6.1f} x "
+                    f"({ratios.min():.1f}–{ratios.max():.1f})"
+                )
+    return found
 
 
 def memory(iterations: tuple[int, ...], say=print) -> dict:

@@ -24,7 +24,7 @@ from benchmarks import chart, growth, machine, others, peers, roofline, table
 from benchmarks.measure import Contest, Row, decide, targets
 from benchmarks.workloads import active_share, workloads
 
-OTHERS = ("dynamics", "landscape", "memory", "startup", "growth")
+OTHERS = ("dynamics", "landscape", "inner", "memory", "startup", "growth")
 FLOOR = "= multiply-add peak of this core"
 _BUSY = 0.9
 
@@ -88,6 +88,8 @@ def extras(names: list[str], rounds: int, report: dict, *, quick: bool) -> dict[
         found = report["landscape"] = others.landscape(rounds, **sizes)
         if found:
             quantities["landscape_ratio"] = found["ratio"]["two cores"]
+    if "inner" in names:
+        report["inner_loops"] = others.inner_loops(rounds, **({"neurons": 16, "dimensions": (8,)} if quick else {}))
     if "memory" in names:
         lengths = (10_000,) if quick else (10**5, 10**6, 10**7)
         found = report["memory"] = others.memory(lengths)

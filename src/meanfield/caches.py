@@ -12,6 +12,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 _PREFIX = "meanfield-"
+# Groups of kernels that have some in common are compiled by one process, the others beside it; see `meanfield.warm_up`.
+_TOGETHER = (("networks", "digits"), ("spin3", "plane"))
 # Folders of other states of the source that nobody used for this long are removed.
 _KEPT_SECONDS = 14 * 24 * 3600
 
@@ -58,7 +60,7 @@ def separate_numba_cache() -> None:
 
 
 def warm_up(precisions: Sequence[str], groups: Sequence[str] = ()) -> None:
-    """Compile the kernels in a process of its own, unless this machine has done so for this state of the source.
+    """Compile the kernels in processes of their own, unless this machine has done so for this state of the source.
 
     The workflow calls it before its jobs start: otherwise each would compile the same kernels at the same time.
 
@@ -79,11 +81,20 @@ def warm_up(precisions: Sequence[str], groups: Sequence[str] = ()) -> None:
     if marker.exists():
         return
     print("compiling the kernels (once for this state of their source)", file=sys.stderr)
-    command = [sys.executable, "-m", "meanfield.warm_up", *sorted(precisions), *sorted(groups)]
+    command = [sys.executable, "-m", "meanfield.warm_up", *sorted(precisions)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:  # the jobs will compile for themselves, or say better what is wrong
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"warning: the kernels were not compiled beforehand: {reason}", file=sys.stderr)
-        return
+    shares = [[group for group in share if not groups or group in groups] for share in _TOGETHER]
+    processes = [
+        subprocess.Popen(
+            [*command, *share], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for share in shares
+        if share
+    ]
+    complaints = [process.communicate()[1] for process in processes]
+    for process, complaint in zip(processes, complaints, strict=True):
+        if process.returncode:  # the jobs will compile for themselves, or say better what is wrong
+            reason = (complaint.strip().splitlines() or ["no message"])[-1]
+            print(f"warning: the kernels were not compiled beforehand: {reason}", file=sys.stderr)
+            return
     marker.touch()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from meanfield import caches, warm_up
+
 PACKAGE = Path(__file__).resolve().parents[2] / "src/meanfield"
 
 
@@ -94,6 +96,10 @@ def test_the_warm_up_compiles_once_and_says_so(copy):
     assert compiled == {"_advance", "_advance_flow", "_iterate", "fill_block"}
 
 
+def test_every_group_of_kernels_is_in_one_share():
+    assert sorted(group for share in caches._TOGETHER for group in share) == sorted(warm_up.GROUPS)
+
+
 def test_the_warm_up_without_a_choice_reaches_the_kernels_of_every_family():
     # In a process of its own, with what is compiled already: a kernel has a signature once it was called.
     code = (
@@ -104,4 +110,4 @@ def test_the_warm_up_without_a_choice_reaches_the_kernels_of_every_family():
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     called = {*done.stdout.split()}
-    assert {"_advance", "_sum_of_pairs", "_inner_steps", "fill_block", "integrate", "add_variation"} <= called
+    assert {"_advance", "_sum_of_pairs", "_run_block", "fill_block", "integrate", "add_variation"} <= called
