@@ -151,17 +151,18 @@ def test_noisy_sgd_follows_the_limit(potentials):
     settings = {
         "experiment": "noisy", "seed": 3, "problem": {"dimension": 5, "separation": 0.8}, "activation": RAMP,
         "initial_law": {"kind": "gaussian", "scale": 0.8}, "times": [0.0, 0.1, 0.5, 9.0], "last_time": 0.5,
-        "inverse_temperatures": [10.0], "regularisation": 0.05, "neurons": 100, "step_size": 1e-3, "replicates": 8,
+        "inverse_temperatures": [10.0], "regularisation": 0.05, "neurons": 100, "step_size": 1e-3, "replicates": 40,
         "precision": "float32", "directions": 16,
     }  # fmt: skip
     found = run_noisy(**settings)
     limit = solve(potentials, RadialLaw("gaussian", 0.8), [0.0, 0.1, 0.5], beta=10.0)
     centre = (limit.edge[1:] + limit.edge[:-1]) / 2
     mean = found.norm[0].mean(axis=(0, 2))
+    # A hundred neurons are 0.02 off (400 replicates, with noise in blocks and step by step); a standard error is 0.006.
     np.testing.assert_allclose(mean, limit.mass @ centre, atol=0.04)
     # Half the diffusion, the printed factor, would widen the law by half as much.
-    spread = found.norm[0].reshape(8, 3, -1).transpose(1, 0, 2).reshape(3, -1).std(axis=1)
+    spread = found.norm[0].reshape(40, 3, -1).transpose(1, 0, 2).reshape(3, -1).std(axis=1)
     expected = np.sqrt(limit.mass @ centre**2 - (limit.mass @ centre) ** 2)
     np.testing.assert_allclose(spread, expected, rtol=0.1)
-    assert found.risk.shape == (1, 8, 3)
+    assert found.risk.shape == (1, 40, 3)
     assert found.risk.mean(axis=1)[0, 2] == pytest.approx(limit.risk[2] + 7 / 100, abs=0.12)
