@@ -36,9 +36,7 @@ figure: $(VENV)/ready ## one figure: make figure ID=fig02_isotropic_sgd
 
 # The two processes of the tests find the kernels compiled; each would compile all of them for itself.
 test: $(VENV)/ready-test ## run the whole test suite, in two processes
-	@echo "compiling the kernels"
-	@$(BIN)/python -m meanfield.warm_up float32 float64 networks digits > $(VENV)/warm_up.log & \
-	$(BIN)/python -m meanfield.warm_up float32 float64 spin3 plane > /dev/null; wait
+	@$(BIN)/python -c "from meanfield import caches; caches.warm_up(['float32', 'float64'])"
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 reliability: $(VENV)/ready-test ## try what can go wrong by the hundred; make reliability TRIAL=kills for one kind

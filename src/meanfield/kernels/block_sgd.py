@@ -315,6 +315,18 @@ def _step_plain(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
     return _step_piecewise(own, p, c, g, k, chunk, block, neurons, tables, bits, moved)
 
 
+@nb.njit(nogil=True, forceinline=True)
+def _step_in_strip(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
+    # Compiled for each number of corrections: the loops over neurons have no branches.
+    if own == 0:
+        return _step_plain(0, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+    if own == 1:
+        return _step_plain(1, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+    if own == 2:
+        return _step_plain(2, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+    return _step_plain(3, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+
+
 @nb.njit(nogil=True)
 def _units(p, place, count, kind, tables, value, slope, start):
     # Values and slopes, from number `start` on, of the `count` units whose preactivations are p[place], …
@@ -440,15 +452,7 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
                 for tile in range(moved.size):
                     _correct_row(q, c, h, k, 0, tile, min(TILE, neurons - tile * TILE), chunk, block)
         if kind == PIECEWISE_LINEAR and not weighted and known:
-            # Compiled for each number of corrections: the loops over neurons have no branches.
-            if k == first:
-                total = _step_plain(0, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-            elif k == first + 1:
-                total = _step_plain(1, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-            elif k == first + 2:
-                total = _step_plain(2, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-            else:
-                total = _step_plain(3, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+            total = _step_in_strip(k - first, p, c, g, k, chunk, block, neurons, tables, bits, moved)
         else:
             total = _step_weighted(p, c, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
         e[k] = 2 * steps[k] * (y[k] - total / neurons)
@@ -650,20 +654,13 @@ class BlockState:
         self.block = block_size(self.dimension, self.neurons)
         self.momentum = momentum
         self._biased = biases is not None
-        # Rows end in zeros: products run over whole quads of coordinates, updates over whole vectors.
-        coordinates = -(-(self.dimension + self._biased) // 4) * 4
-        self._columns = _padded(coordinates, COLUMNS)
-        stride = _padded(self.neurons)
-        chunk = self.block * TILE + _GAP
-        self._shape = (self.neurons, stride, chunk, self.block, coordinates, self._columns)
+        self._shape = _layout(self.neurons, self.dimension + self._biased, self.block)
+        stride, self._columns = self._shape[1], self._shape[5]
 
-        kind, *tables = activation
-        tables = tuple(np.ascontiguousarray(table, self.dtype) for table in tables)
+        kind, tables = _tables(activation, self.dtype)
         # The kernel that needs no output weights handles whole vectors only.
         weighted = train_output or output_weights is not None or self.neurons % WIDTH[self.dtype] != 0
         single = momentum.plain
-        if kind == PIECEWISE_LINEAR:
-            tables = _segments(*tables[:3])
         self._network = (kind, tables, weighted, train_output, single)
         self._scheme = (*momentum.code(), np.ones(1))
 
@@ -830,6 +827,22 @@ class BlockState:
             for own, value in zip(getattr(self, f"_{name}"), values, strict=True):
                 if isinstance(own, np.ndarray):
                     own[...] = value
+
+
+def _layout(neurons: int, coordinates: int, block: int) -> tuple[int, ...]:
+    """Return what the kernel knows as a network's shape: neurons, stride, chunk, block, coordinates, columns.
+
+    Rows end in zeros: products run over whole quads of coordinates, updates over whole vectors.
+    """
+    coordinates = _padded(coordinates, 4)
+    return neurons, _padded(neurons), block * TILE + _GAP, block, coordinates, _padded(coordinates, COLUMNS)
+
+
+def _tables(activation: tuple, dtype: np.dtype) -> tuple[int, tuple[NDArray, ...]]:
+    """Return an activation's number and its tables, those of a piecewise-linear one by segments."""
+    kind, *given = activation
+    tables = tuple(np.ascontiguousarray(table, dtype) for table in given)
+    return kind, _segments(*tables[:3]) if kind == PIECEWISE_LINEAR else tables
 
 
 def _segments(knots: NDArray, slopes: NDArray, intercepts: NDArray) -> tuple[NDArray, ...]:

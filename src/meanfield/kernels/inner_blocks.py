@@ -32,24 +32,24 @@ from numpy.typing import NDArray
 from meanfield.kernels import lanes
 from meanfield.kernels.activate import PIECEWISE_LINEAR
 from meanfield.kernels.block_sgd import (
-    _GAP,
     _ROWS,
     _SPARSE,
     _STRIP,
     TILE,
     _copied,
     _correct_strip,
+    _layout,
     _padded,
     _predict,
-    _segments,
-    _step_plain,
+    _step_in_strip,
     _step_weighted,
+    _tables,
     _update_dense,
     _update_sparse,
     block_size,
 )
 from meanfield.kernels.inner_loop import InnerLoop, SampleRows
-from meanfield.kernels.lanes import COLUMNS, WIDTH
+from meanfield.kernels.lanes import WIDTH
 from meanfield.kernels.streams import fill_rows
 
 # Inner loops of more steps than this run step by step: corrections cost half as many products per neuron and step.
@@ -162,7 +162,7 @@ def _step_outputs(a, anchor, mean, value, noise, neurons, e, keep, pull, amplitu
 
 @nb.njit(nogil=True)
 def _sweep(count, y, rates, shape, network, work, outputs, response):
-    # The steps of one block: fills e and c, and moves the output weights.
+    # The steps of one block: fills e, puts slopes in the place of preactivations, and moves the output weights.
     neurons, chunk, block = shape
     kind, tables, weighted, trained = network
     p, gram, g, e, bits, moved, value, slope = work
@@ -175,14 +175,7 @@ def _sweep(count, y, rates, shape, network, work, outputs, response):
         if k == first and first > 0:
             _correct_strip(p, p, g, first, chunk, block, moved.size, neurons)
         if kind == PIECEWISE_LINEAR and not weighted:
-            if k == first:
-                total = _step_plain(0, p, p, g, k, chunk, block, neurons, tables, bits, moved)
-            elif k == first + 1:
-                total = _step_plain(1, p, p, g, k, chunk, block, neurons, tables, bits, moved)
-            elif k == first + 2:
-                total = _step_plain(2, p, p, g, k, chunk, block, neurons, tables, bits, moved)
-            else:
-                total = _step_plain(3, p, p, g, k, chunk, block, neurons, tables, bits, moved)
+            total = _step_in_strip(k - first, p, p, g, k, chunk, block, neurons, tables, bits, moved)
         else:
             total = _step_weighted(p, p, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
         e[k] = 2 * steps[k] * (y[k] - total / neurons)
@@ -302,19 +295,7 @@ def in_blocks(loop: InnerLoop) -> bool:
 class InnerBlocks:
     """A replicate's run of an optimiser with an inner loop; made once, then advanced.
 
-    Parameters
-    ----------
-    problem
-        A network's problem: `samples`, `activation`, and `extra_columns`, how many columns of its weights come before
-        the input weights: none, the output weight, or the output weight and the bias.
-    weights : array, shape (neuron, weight)
-        Initial weights of every agent [1]; their dtype is that of all arithmetic. Not modified.
-    loop : InnerLoop
-        Coefficients; at most `LONGEST` steps.
-    names : tuple
-        Root seed, experiment, replicate, of the stream of samples.
-    noise_key : array of uint32, shape (2,)
-        Key of the stream of injected noise.
+    Parameters as in `meanfield.kernels.inner_loop.InnerLoopRun`; the loop has at most `LONGEST` steps.
 
     Attributes
     ----------
@@ -338,16 +319,9 @@ class InnerBlocks:
         self._samples = SampleRows(problem, names, self._weights_each, self.dtype)
         self._cache = (None, None)
 
-        block = _padded(self._steps, WIDTH[self.dtype])
-        coordinates = -(-self.dimension // 4) * 4
-        columns = _padded(coordinates, COLUMNS)
-        stride = _padded(self.neurons)
-        chunk = block * TILE + _GAP
-        self._shape = (self.neurons, stride, chunk, block, coordinates, columns)
-        kind, *tables = problem.activation.kernel_code()
-        tables = tuple(np.ascontiguousarray(table, self.dtype) for table in tables)
-        if kind == PIECEWISE_LINEAR:
-            tables = _segments(*tables[:3])
+        self._shape = _layout(self.neurons, self.dimension, _padded(self._steps, WIDTH[self.dtype]))
+        _, stride, _, block, _, columns = self._shape
+        kind, tables = _tables(problem.activation.kernel_code(), self.dtype)
         weighted = self._trained or self.neurons % WIDTH[self.dtype] != 0
         self._network = (kind, tables, weighted, self._trained)
         self._states = 2 if loop.carried else 1
