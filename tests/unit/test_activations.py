@@ -358,6 +358,21 @@ def test_pair_mean_of_parallel_directions_agrees_with_a_single_integral(activati
     assert activation.pair_mean(s1, s2, c) == pytest.approx(expected, rel=0, abs=1e-6)
 
 
+@every_piecewise
+def test_pair_mean_of_a_pair_does_not_depend_on_its_neighbours(activation):
+    # Sixteen pairs are computed at a time; the last of 37 have fewer neighbours than that.
+    rng = np.random.default_rng(3)
+    s1, s2, bias1, bias2 = np.abs(rng.normal(size=(4, 37))) * [[1], [2], [0.5], [1e-3]]
+    c = np.concatenate([[1, -1, 0], rng.uniform(-1, 1, 34)])
+    s1[5], s2[20] = 0, 0
+    together = activation.pair_mean(s1, s2, c, bias1=bias1, bias2=bias2)
+    alone = [
+        float(activation.pair_mean(*pair[:3], bias1=pair[3], bias2=pair[4]))
+        for pair in zip(s1, s2, c, bias1, bias2, strict=True)
+    ]
+    assert together.tolist() == alone
+
+
 @every_activation
 def test_pair_mean_is_the_sum_of_mehlers_series(activation):
     s1, s2 = np.array([0.4, 1.1]), np.array([1.3, 0.6])

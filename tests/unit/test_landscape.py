@@ -1,5 +1,9 @@
 """Lanes on the plane: each method against its definition, what its bits depend on, and what it must reach."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -209,6 +213,25 @@ RULES = {
     "gradient": ("nesterov", "k/(k+3)", 0.0, "gradient"),
     "gradient back": ("nesterov", 0.95, 0.0, "gradient", True),
 }
+
+
+def test_both_orders_of_the_gradients_passes_give_the_same_bits():
+    # Which one is compiled depends on the processor's registers. Interpreted, one process can do both.
+    script = """
+import numpy as np
+from meanfield.kernels import lanes
+from meanfield.kernels.landscape import Stage, descend
+from meanfield.problems.plane import muller_brown
+starts = np.random.default_rng(0).uniform(-1, 1, (70, 2))
+ends = []
+for lanes.WIDE in (True, False):
+    ends.append(descend([Stage(muller_brown().terms, 20, 1e-4)], starts).ends)
+assert np.abs(ends[0] - starts).max() > 0.01
+print(np.array_equal(*ends))
+"""
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from meanfield.kernels.exponentials import LN_2, LOG2_E
 from meanfield.kernels.landscape_lanes import (
     CONSTANT,
     CONVERGED,
@@ -29,9 +30,7 @@ from meanfield.kernels.landscape_lanes import (
     INNER_NOISE,
     LANES,
     LEFT_DOMAIN,
-    LN_2,
     LOCAL_ENTROPY,
-    LOG2_E,
     NESTEROV,
     NO_RESTART,
     PLAIN,

@@ -12,6 +12,7 @@ import numba as nb
 import numpy as np
 
 from meanfield.kernels import lanes
+from meanfield.kernels.exponentials import EXP2, LN_2, LOG2_E, exp2_pair, exp2_vectors
 from meanfield.kernels.streams import _normal_pair
 
 LANES = 64
@@ -34,26 +35,6 @@ DESCENT, HEAVY_BALL, NESTEROV = range(3)
 CONSTANT, RATIONAL, THETA = range(3)
 NO_RESTART, FUNCTION, GRADIENT = range(3)
 
-LOG2_E = 1.4426950408889634
-LN_2 = 0.6931471805599453
-_ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it rounds a float64 to an integer, left in the low bits.
-_52 = np.int64(52)
-
-# 2^r = 1 + C1 r + … + C10 r^10.
-_C1 = 0.6931471805599497
-_C2 = 0.24022650695908768
-_C3 = 0.05550410866445883
-_C4 = 0.00961812910803459
-_C5 = 0.0013333558228561476
-_C6 = 0.00015403529961135955
-_C7 = 1.5252658116561384e-05
-_C8 = 1.3215662831846104e-06
-_C9 = 1.0208537904552164e-07
-_C10 = 7.037279530582804e-09
-# The same, by power, and what else `_exp2_pair` needs, for `_exp2_vectors`.
-_EXP2 = (1.0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, -1021.0, 1023.0, _ROUND)
-_LEAST, _GREATEST, _SHIFT = 11, 12, 13
-
 _MASK = np.uint64(0xFFFFFFFF)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -63,7 +44,7 @@ _32 = np.uint64(32)
 _TINY = 1e-250
 
 
-# -- lanes: exponentials, potential, normals ------------------------------------------------------------------------
+# -- lanes: potential, normals --------------------------------------------------------------------------------------
 
 
 @nb.njit(nogil=True)
@@ -85,67 +66,20 @@ def _set(target, value):
         target[i] = value
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
-def _exp2_pair(x0, x1):
-    # 2^x0 and 2^x1: nearest integer into the exponent, polynomial of degree 10 on [-1/2, 1/2], minimax for the
-    # relative error (2.1e-16), even and odd powers apart. Arguments beyond the range of float64 are clamped to it.
-    x0, x1 = min(max(x0, -1021.0), 1023.0), min(max(x1, -1021.0), 1023.0)
-    n0, n1 = x0 + _ROUND, x1 + _ROUND
-    r0, r1 = x0 - (n0 - _ROUND), x1 - (n1 - _ROUND)
-    q0, q1 = r0 * r0, r1 * r1
-    a0, a1 = _C10 * q0 + _C8, _C10 * q1 + _C8
-    b0, b1 = _C9 * q0 + _C7, _C9 * q1 + _C7
-    a0, a1 = a0 * q0 + _C6, a1 * q1 + _C6
-    b0, b1 = b0 * q0 + _C5, b1 * q1 + _C5
-    a0, a1 = a0 * q0 + _C4, a1 * q1 + _C4
-    b0, b1 = b0 * q0 + _C3, b1 * q1 + _C3
-    a0, a1 = a0 * q0 + _C2, a1 * q1 + _C2
-    b0, b1 = b0 * q0 + _C1, b1 * q1 + _C1
-    a0, a1 = a0 * q0 + 1.0, a1 * q1 + 1.0
-    a0, a1 = b0 * r0 + a0, b1 * r1 + a1
-    u0 = np.float64(a0).view(np.int64) + (np.float64(n0).view(np.int64) << _52)
-    u1 = np.float64(a1).view(np.int64) + (np.float64(n1).view(np.int64) << _52)
-    return np.int64(u0).view(np.float64), np.int64(u1).view(np.float64)
-
-
-@nb.njit(nogil=True, inline="always")
-def _horner(a0, a1, q0, q1, coefficients, k):
-    c = lanes.splat(coefficients[k])
-    return lanes.fma(a0, q0, c), lanes.fma(a1, q1, c)
-
-
-@nb.njit(nogil=True, inline="always")
-def _exp2_vectors(x0, x1, c):
-    # The same for two vectors, with the numbers of `_EXP2` in an array: read where they are needed, because in
-    # registers they would crowd out everything else. Told to be inlined, which a function that returns two is not.
-    x0, x1 = lanes.clip(x0, c[_LEAST], c[_GREATEST]), lanes.clip(x1, c[_LEAST], c[_GREATEST])
-    shift = lanes.splat(c[_SHIFT])
-    n0, n1 = lanes.add(x0, shift), lanes.add(x1, shift)
-    r0, r1 = lanes.subtract(x0, lanes.subtract(n0, shift)), lanes.subtract(x1, lanes.subtract(n1, shift))
-    q0, q1 = lanes.multiply(r0, r0), lanes.multiply(r1, r1)
-    a0, a1 = _horner(lanes.splat(c[10]), lanes.splat(c[10]), q0, q1, c, 8)
-    b0, b1 = _horner(lanes.splat(c[9]), lanes.splat(c[9]), q0, q1, c, 7)
-    a0, a1 = _horner(a0, a1, q0, q1, c, 6)
-    b0, b1 = _horner(b0, b1, q0, q1, c, 5)
-    a0, a1 = _horner(a0, a1, q0, q1, c, 4)
-    b0, b1 = _horner(b0, b1, q0, q1, c, 3)
-    a0, a1 = _horner(a0, a1, q0, q1, c, 2)
-    b0, b1 = _horner(b0, b1, q0, q1, c, 1)
-    a0, a1 = _horner(a0, a1, q0, q1, c, 0)
-    return lanes.add_exponent(lanes.fma(b0, r0, a0), n0), lanes.add_exponent(lanes.fma(b1, r1, a1), n1)
-
-
 @nb.njit(nogil=True)
 def _gradient_space(count):
-    # What the gradient of `count` terms needs: half the exponents' derivatives in x and y, the exponents, `_EXP2`.
+    # What the gradient of `count` terms needs: half the exponents' derivatives in x and y, the exponents, `EXP2`.
     size = count * LANES
-    return np.empty(size), np.empty(size), np.empty(size), np.array(_EXP2)
+    return np.empty(size), np.empty(size), np.empty(size), np.array(EXP2)
 
 
 @nb.njit(nogil=True, forceinline=True)
 def _gradient(x, y, terms, gx, gy, space):
-    # Rows of `terms`: x0, y0, log2(e) (a, b/2, c), 2 ln 2 A, A. In three passes: a processor that looks a hundred
-    # instructions ahead finds enough independent ones in each, and too few in the long chain of all of them.
+    # Rows of `terms`: x0, y0, log2(e) (a, b/2, c), 2 ln 2 A, A; an even number of them. Exponents first, then what is
+    # made of them: a processor that looks a hundred instructions ahead finds enough independent ones in each pass, and
+    # too few in the long chain of both. Wide registers are enough of them for exponentials and sums in one pass (a
+    # seventh faster); others would be spilt (a third slower), and the exponentials have a pass of their own. Each way
+    # the same bits.
     s, v, e, coefficients = space
     width = lanes.width(x)
     zero = lanes.splat(x.dtype.type(0))
@@ -160,16 +94,21 @@ def _gradient(x, y, terms, gx, gy, space):
             lanes.store(s, place, st)
             lanes.store(v, place, vt)
             lanes.store(e, place, lanes.fma(vt, dy, lanes.multiply(st, dx)))
-    for place in range(0, LANES * count, 2 * width):
-        e0, e1 = _exp2_vectors(lanes.load(e, place), lanes.load(e, place + width), coefficients)
-        lanes.store(e, place, e0)
-        lanes.store(e, place + width, e1)
+    if not lanes.WIDE:
+        for place in range(0, LANES * count, 2 * width):
+            e0, e1 = exp2_vectors(lanes.load(e, place), lanes.load(e, place + width), coefficients)
+            lanes.store(e, place, e0)
+            lanes.store(e, place + width, e1)
     for i in range(0, LANES, width):
         gi, hi = zero, zero
-        for t in range(count):
+        for t in range(0, count, 2):
             place = i * count + t * width
-            et = lanes.multiply(lanes.splat(terms[t, 5]), lanes.load(e, place))
-            gi, hi = lanes.fma(et, lanes.load(s, place), gi), lanes.fma(et, lanes.load(v, place), hi)
+            e0, e1 = lanes.load(e, place), lanes.load(e, place + width)
+            if lanes.WIDE:
+                e0, e1 = exp2_vectors(e0, e1, coefficients)
+            e0, e1 = lanes.multiply(lanes.splat(terms[t, 5]), e0), lanes.multiply(lanes.splat(terms[t + 1, 5]), e1)
+            gi, hi = lanes.fma(e0, lanes.load(s, place), gi), lanes.fma(e0, lanes.load(v, place), hi)
+            gi, hi = lanes.fma(e1, lanes.load(s, place + width), gi), lanes.fma(e1, lanes.load(v, place + width), hi)
         lanes.store(gx, i, gi)
         lanes.store(gy, i, hi)
 
@@ -185,7 +124,7 @@ def _value(x, y, terms, value):
         for i in range(LANES):
             dx0, dx1 = x[i] - x0, x[i] - x1
             dy0, dy1 = y[i] - y0, y[i] - y1
-            e0, e1 = _exp2_pair(
+            e0, e1 = exp2_pair(
                 (p0 * dx0 + q0 * dy0) * dx0 + (q0 * dx0 + r0 * dy0) * dy0,
                 (p1 * dx1 + q1 * dy1) * dx1 + (q1 * dx1 + r1 * dy1) * dy1,
             )
@@ -203,7 +142,7 @@ def _derivatives(x, y, terms, out):
         for i in range(LANES):
             dx, dy = x[i] - x0, y[i] - y0
             s, v = p * dx + q * dy, q * dx + r * dy
-            e, _ = _exp2_pair(s * dx + v * dy, 0.0)
+            e, _ = exp2_pair(s * dx + v * dy, 0.0)
             e *= c
             s, v = 2 * LN_2 * s, 2 * LN_2 * v
             value[i] += e
@@ -290,7 +229,7 @@ def _kernel_rows(x, nodes, rate, e):
         e0, e1 = e[j], e[j + 1]
         for i in range(LANES):
             d0, d1 = x[i] - n0, x[i] - n1
-            e0[i], e1[i] = _exp2_pair(-rate * d0 * d0, -rate * d1 * d1)
+            e0[i], e1[i] = exp2_pair(-rate * d0 * d0, -rate * d1 * d1)
 
 
 @nb.njit(nogil=True, fastmath={"contract"})

@@ -17,6 +17,7 @@ import numba as nb
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
 BYTES = 64
@@ -24,6 +25,9 @@ BYTES = 64
 WIDTH = {np.dtype(np.float32): 16, np.dtype(np.float64): 8}
 # The granularity of rows in memory, for both types: a whole vector of float64, half a vector of float32.
 COLUMNS = 8
+# Whether a register holds a whole vector and there are 32 of them, on the processor that is compiled for (which
+# NUMBA_CPU_FEATURES may name); otherwise sixteen registers hold half a vector each, or less.
+WIDE = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 # Bits of the mantissa of a number of so many bits.
 MANTISSA = {32: 23, 64: 52}
 

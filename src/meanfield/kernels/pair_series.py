@@ -40,6 +40,16 @@ def gram(weights: Floats) -> Floats:
     return linalg.blas.dsyrk(1.0, weights.T, trans=1).T
 
 
+@nb.njit(cache=True, nogil=True, fastmath={"contract"})
+def weighted_sum(factor: float, first: Floats, second: Floats) -> Floats:
+    """Return factor * first + second for two such squares: a square whose lower triangle is filled."""
+    out = np.empty(first.shape)
+    for i in range(len(first)):
+        for j in range(i + 1):
+            out[i, j] = factor * first[i, j] + second[i, j]
+    return out
+
+
 def sum_of_pairs(
     products: Floats, tables: Callable[[int], Floats], squares: Floats, *, pair_cost: float, from_order: int = 0
 ):

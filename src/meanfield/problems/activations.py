@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from meanfield.kernels import activate
+from meanfield.kernels.knot_pairs import add_knot_pairs
 
 Floats = NDArray[np.float64]
 
@@ -42,8 +43,6 @@ _EVALUATIONS = 1 << 16
 _RANGE = 13.0
 # exp(-38^2/2) is the smallest Gaussian density that float64 represents; beyond it all terms vanish.
 _LARGEST_KNOT = 38.0
-# Exponents beyond which a density is 1e-22 of its largest.
-_NOTHING = 50.0
 
 
 def _pdf(x: Floats) -> Floats:
@@ -138,8 +137,9 @@ class PiecewiseLinear:
     values: tuple[float, ...]
     left_slope: float = 0.0
     right_slope: float = 0.0
-    # Of `pair_mean`, in units of what a Hermite coefficient takes (measured: 5 us and 60 ns; 0.4 ms for smooth ones).
-    pair_cost = 80
+    # Of `pair_mean`, in units of what a Hermite coefficient takes: 0.7 us against 7 ns, but orders are also packed and
+    # summed for other pairs. With 20, risks along the report's runs took least. Smooth ones: 0.4 ms.
+    pair_cost = 20
 
     def __post_init__(self):
         knots, values = tuple(map(float, self.knots)), tuple(map(float, self.values))
@@ -285,7 +285,7 @@ class PiecewiseLinear:
         out = h1[0] * h2[0] + c * h1[1] * h2[1]
         nodes, weights = legendre_rule(order)
         out = np.array(out, dtype=float, order="C")
-        _add_knot_pairs(
+        add_knot_pairs(
             *(np.array(a).ravel() for a in (s1, s2, c, bias1, bias2)),  # copies: a broadcast array is read-only
             np.array(self.knots), self.slope_changes, nodes, weights, out.reshape(-1),
         )  # fmt: skip
@@ -323,30 +323,6 @@ def _add_knot(table, factor, x):
         for i in range(x.size):
             row[i] += now[i]
             before[i], now[i] = now[i], a * x[i] * now[i] - b * before[i]
-
-
-@nb.njit(cache=True, nogil=True)
-def _add_knot_pairs(s1, s2, c, bias1, bias2, knots, changes, nodes, weights, out):
-    # out += sum over pairs of knots of the integral that Price's theorem leaves, elementwise.
-    x, y = np.empty(knots.size), np.empty(knots.size)
-    for n in range(c.size):
-        for a in range(knots.size):
-            x[a] = min(max((knots[a] - bias1[n]) / s1[n], -1e8), 1e8)
-            y[a] = min(max((knots[a] - bias2[n]) / s2[n], -1e8), 1e8)
-        top = math.asin(min(max(c[n], -1.0), 1.0))
-        total = 0.0
-        for q in range(nodes.size):
-            sine = math.sin(top * (1 + nodes[q]) / 2)
-            scale = 0.5 / max(1 - sine * sine, 1e-300)
-            density = 0.0
-            for a in range(knots.size):
-                for b in range(knots.size):
-                    # x^2 + y^2 - 2 x y sine without cancellation as sine approaches one
-                    form = ((x[a] - y[b]) ** 2 + 2 * x[a] * y[b] * (1 - sine)) * scale
-                    if form < _NOTHING:
-                        density += changes[a] * changes[b] * math.exp(-form)
-            total += weights[q] * (c[n] - sine) * density
-        out[n] += total * top / 2 * s1[n] * s2[n] / (2 * math.pi)
 
 
 def _first_moment(a: Floats, dimension: int) -> Floats:

@@ -198,7 +198,7 @@ class AnisotropicGaussians:
         informative, others = pair_series.gram(w[:, :s0]), pair_series.gram(w[:, s0:])
         total = 0.0
         for label, tau in zip(LABELS, self.deviations, strict=True):
-            mean, variance = self._moments(a, b, tau * tau * informative + others)
+            mean, variance = self._moments(a, b, pair_series.weighted_sum(tau * tau, informative, others))
             total += 0.5 * ((mean - label) ** 2 + variance)
         return float(total)
 
