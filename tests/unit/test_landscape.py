@@ -187,6 +187,25 @@ def test_noise_is_normal_and_each_number_its_own():
     assert abs((z * normals(np.array([1, 2], np.uint32), np.arange(300), 5, 400)).mean()) < 0.01
 
 
+def test_both_orders_of_the_gradients_passes_give_the_same_bits():
+    # Which one is compiled depends on the processor's registers. Interpreted, one process can do both.
+    script = """
+import numpy as np
+from meanfield.kernels import lanes
+from meanfield.kernels.landscape import Stage, descend
+from meanfield.problems.plane import muller_brown
+starts = np.random.default_rng(0).uniform(-1, 1, (70, 2))
+ends = []
+for lanes.WIDE in (True, False):
+    ends.append(descend([Stage(muller_brown().terms, 20, 1e-4)], starts).ends)
+assert np.abs(ends[0] - starts).max() > 0.01
+print(np.array_equal(*ends))
+"""
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 def test_plain_descent_looks_after_records_and_gives_the_bits_of_the_watched_one():
     x = starts(LANES + 3)
     stages = [Stage(MB.terms, 45, 1e-5), Stage(MB.heat_smoothed(0.02).terms, 30, 2e-5)]
@@ -213,25 +232,6 @@ RULES = {
     "gradient": ("nesterov", "k/(k+3)", 0.0, "gradient"),
     "gradient back": ("nesterov", 0.95, 0.0, "gradient", True),
 }
-
-
-def test_both_orders_of_the_gradients_passes_give_the_same_bits():
-    # Which one is compiled depends on the processor's registers. Interpreted, one process can do both.
-    script = """
-import numpy as np
-from meanfield.kernels import lanes
-from meanfield.kernels.landscape import Stage, descend
-from meanfield.problems.plane import muller_brown
-starts = np.random.default_rng(0).uniform(-1, 1, (70, 2))
-ends = []
-for lanes.WIDE in (True, False):
-    ends.append(descend([Stage(muller_brown().terms, 20, 1e-4)], starts).ends)
-assert np.abs(ends[0] - starts).max() > 0.01
-print(np.array_equal(*ends))
-"""
-    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -53,8 +53,8 @@ def add_knot_pairs(s1, s2, c, bias1, bias2, knots, changes, nodes, weights, out)
             for i in range(_TOGETHER):
                 angle = fraction * top[i]
                 square, value = angle * angle, 0.0
-                for n in range(len(_SINE)):
-                    value = value * square + _SINE[n]
+                for term in range(len(_SINE)):
+                    value = value * square + _SINE[term]
                 sine[i] = angle * value
                 # x^2 + y^2 - 2 x y sine = (x - y)^2 + 2 x y (1 - sine), without cancellation as the sine approaches one
                 rest[i] = 2 * (1 - sine[i])
