@@ -59,9 +59,10 @@ include: "rules/report.smk"
 # before the jobs fan out: those that the planned jobs call. (A rule that all jobs name as `ancient` would not do: where
 # it has to run, Snakemake looks at no other reason for the jobs behind it, and a changed parameter would go unnoticed.)
 onstart:
+    planned = list(workflow.dag.needrun_jobs())
+    refuse_other_digits(planned)
     locks.note_run()
     wf.lift_default_rate_limit(workflow.scheduler)
-    planned = list(workflow.dag.needrun_jobs())
     if kernel_groups(planned):
         caches.warm_up(precisions(planned), kernel_groups(planned))
 

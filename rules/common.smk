@@ -277,6 +277,22 @@ def digit_files(wildcards):
     return [str(path) for path in next((paths for paths in found if paths), [])]
 
 
+def refuse_other_digits(planned):
+    """Stop if a planned job would replace the digits by other images only because their files were not found."""
+    settings = config["data"]["digits"]
+    if settings["source"] != "auto" or all(job.rule.name != "prepare_digits" for job in planned):
+        return
+    dataset = Path(workflow.pathvars.apply("<results>/data/digits.nc"))
+    folders = sources.folders(settings["folders"])
+    lost = sources.gone(dataset, folders, settings["mirrors"])
+    if lost:
+        refuse(
+            f"{dataset}: made from {lost}, whose files are not in {', '.join(map(str, folders))} now; name their folder "
+            f"in {sources.VARIABLE}, or let data.digits.source say which images replace them (auto found; mnist, "
+            "mnist-t10k or uci)"
+        )
+
+
 def digit_parameters(wildcards):
     """Return what decides the numbers of one classifier's training."""
     return digits.simulation_parameters(config, wildcards.experiment, wildcards.simulation)

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import os
 import socket
 import struct
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 
@@ -310,3 +312,42 @@ def test_the_real_pair_is_the_published_one(configuration, pair_folder):
     # Mean grey value of the 10,000 test images, 33.79 on the scale of 255 (0.1325).
     mean = np.concatenate([found.train_images, found.test_images]).mean()
     assert mean / 255 == pytest.approx(0.1325, abs=5e-5)
+
+
+# -- a source that was there -----------------------------------------------------------------------------------------
+
+
+def made_from(path, source):
+    with netCDF4.Dataset(path, "w") as file:
+        file.meanfield_data = json.dumps({"source": source})
+    return path
+
+
+def test_a_source_whose_files_are_gone_is_told(tmp_path):
+    dataset, empty = made_from(tmp_path / "digits.nc", "mnist-t10k"), tmp_path / "empty"
+    empty.mkdir()
+    # A mirror has four other files.
+    assert sources.gone(dataset, [empty], ["https://mirror.invalid"]) == "mnist-t10k"
+    assert sources.gone(dataset, [folder(empty, "test")], []) is None
+
+
+def test_the_four_files_in_place_of_the_pair_are_an_intended_change(tmp_path):
+    dataset = made_from(tmp_path / "digits.nc", "mnist-t10k")
+    assert sources.gone(dataset, [folder(tmp_path, "train", "test")], []) is None
+
+
+def test_the_four_files_are_not_replaced_by_the_pair_unless_a_mirror_may_have_them(tmp_path):
+    dataset = made_from(tmp_path / "digits.nc", "mnist")
+    pair = folder(tmp_path, "test")
+    assert sources.gone(dataset, [pair], []) == "mnist"
+    assert sources.gone(dataset, [pair], ["https://mirror.invalid"]) is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not netCDF", "uci", "unheard of"])
+def test_without_a_source_that_could_be_lost_nothing_is_told(tmp_path, content):
+    dataset = tmp_path / "digits.nc"
+    if isinstance(content, bytes):
+        dataset.write_bytes(content)
+    elif content:
+        made_from(dataset, content)
+    assert sources.gone(dataset, [], []) is None

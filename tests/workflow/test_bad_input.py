@@ -1,6 +1,7 @@
 """Bad input gets one clear line; nothing half-written stands under a final name; the rest goes on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -48,6 +49,29 @@ def test_a_truncated_dataset_stops_its_analysis_alone(rebuilt):
     assert "Traceback" not in log
     assert not rebuilt.path(targets[0]).exists()
     assert rebuilt.path(targets[1]).exists()  # the rest of the graph is unharmed
+
+
+def test_digits_are_not_replaced_by_others_because_their_files_were_not_found(project, pair_folder, monkeypatch):
+    monkeypatch.delenv("MEANFIELD_DIGITS", raising=False)
+    shutil.copytree(pair_folder, project.path("images"))
+    overlay = "data: {digits: {source: auto, folders: [images], mirrors: []}}\n"
+    project.path("auto.yaml").write_text(overlay, encoding="utf-8")
+    project.overlays.append("auto.yaml")
+    target = project.path("results/data/digits.nc")
+    project.run("results/data/digits.nc")
+    read = target.read_bytes()
+    shutil.rmtree(project.path("images"))
+    done = project.run("results/data/digits.nc", check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    for word in ("results/data/digits.nc", "mnist-t10k", "images", "MEANFIELD_DIGITS", "data.digits.source"):
+        assert word in line
+    assert target.read_bytes() == read
+    # Whoever asks for other images gets them, without any lock in the way.
+    project.path("auto.yaml").write_text(overlay.replace("auto", "uci"), encoding="utf-8")
+    project.run("results/data/digits.nc")
+    assert target.read_bytes() != read
 
 
 def test_a_diverging_simulation_says_which_and_why(project):

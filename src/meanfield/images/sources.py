@@ -5,6 +5,7 @@ order was passed over. No network is touched before `load` is called, and none i
 """
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -71,6 +72,39 @@ def local_files(parts: Sequence[str], searched: Sequence[Path]) -> list[Path] | 
         if None not in found:
             return found
     return None
+
+
+def gone(dataset: Path, searched: Sequence[Path], mirrors: Sequence[str]) -> str | None:
+    """Return the source of the digits in a dataset if it is not there any more, so that another would replace it.
+
+    Parameters
+    ----------
+    dataset : path
+        A dataset that rule prepare_digits wrote, or where one might be.
+    searched : sequence of path
+        Folders that may hold the files now.
+    mirrors : sequence of str
+        Mirrors that may be asked: the four files that came from one come again.
+
+    """
+    recorded = _source_of(dataset)
+    if recorded not in ("mnist", "mnist-t10k") or local_files(("train", "test"), searched):
+        return None
+    there = mirrors if recorded == "mnist" else local_files(("test",), searched)
+    return None if there else recorded
+
+
+def _source_of(dataset: Path) -> str | None:
+    # Of a file that is damaged nothing is known: it is about to be replaced.
+    if not dataset.is_file():
+        return None
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(dataset) as file:
+            return json.loads(file.getncattr("meanfield_data"))["source"]
+    except (OSError, AttributeError, ValueError, KeyError, TypeError):
+        return None
 
 
 def load(
