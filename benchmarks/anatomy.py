@@ -1,11 +1,14 @@
 """Where the time of an iteration goes: each stage of the block kernel alone, and the picture of docs/kernels.md.
 
     python -m benchmarks.anatomy [--output docs/gallery/block_sgd.png]
+    python -m benchmarks.anatomy --ways
 
 Stages run on the state that a real run left behind (workload A: N = 800, d = 40, float32 and float64), on one thread.
+`--ways` times the ways to move a tile of neurons, on made-up samples that move a given share of them.
 """
 
 import argparse
+import itertools
 import os
 import time
 from pathlib import Path
@@ -18,7 +21,7 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from meanfield import plotting
-from meanfield.kernels import block_sgd, lanes
+from meanfield.kernels import block_sgd, lanes, tiles
 from meanfield.kernels.streams import fill_block, stream_key
 from meanfield.problems.activations import PiecewiseLinear
 
@@ -47,9 +50,15 @@ def _normals(times, z, sign, key):
 @nb.njit
 def _predict(times, w, rows, columns, coordinates, panels, block, p, chunk, pitch, scratch):
     for _ in range(times):
-        for start in range(0, rows, block_sgd.TILE):
-            end, place = min(start + block_sgd.TILE, rows), start // block_sgd.TILE * chunk
-            block_sgd._predict(w, start, end, columns, coordinates, panels, block, p, place, pitch, scratch)
+        for start in range(0, rows, tiles.TILE):
+            end, place = min(start + tiles.TILE, rows), start // tiles.TILE * chunk
+            tiles.predict(w, start, end, columns, coordinates, panels, block, p, place, pitch, scratch)
+
+
+@nb.njit
+def _products(times, x, panels, block, columns, coordinates, out, scratch):
+    for _ in range(times):
+        tiles.inner_products(x, panels, block, columns, coordinates, out, scratch)
 
 
 @nb.njit
@@ -59,10 +68,14 @@ def _sweep(times, count, y, steps, shape, network, work, outputs, responses, sch
 
 
 @nb.njit
-def _update(times, w, columns, x, block, c, chunk, bits, words, count):
+def _update(times, w, rows, columns, x, block, c, chunk, bits, moved, movers):
+    words = moved.size
     for _ in range(times):
         for tile in range(words):
-            block_sgd._update_sparse(w, tile, columns, x, block, c, chunk, bits, words, count)
+            last, way = min((tile + 1) * tiles.TILE, rows), tiles.way_of(moved[tile], block, columns)
+            if way == tiles.BY_NEURON:
+                tiles.find_movers(bits, words, tile, block, movers)
+            tiles.update(way, w, tile, last, columns, x, block, c, chunk, bits, words, block, movers)
 
 
 @nb.njit(nogil=True)
@@ -75,6 +88,41 @@ def _peak(times, q):
         a, b, c = lanes.fma(a, m, m), lanes.fma(b, m, m), lanes.fma(c, m, m)
         d, e, f = lanes.fma(d, m, m), lanes.fma(e, m, m), lanes.fma(f, m, m)
     lanes.store(q, 0, lanes.add(lanes.add(lanes.add(a, b), lanes.add(c, d)), lanes.add(e, f)))
+
+
+@nb.njit
+def _move(times, way, w, rows, columns, x, block, c, chunk, bits, movers):
+    # Other neurons move each time, so that the processor cannot learn which.
+    words = bits.shape[1] // block
+    for n in range(times):
+        moved = bits[n % len(bits)]
+        for tile in range(words):
+            last = min((tile + 1) * tiles.TILE, rows)
+            if way == tiles.BY_NEURON:
+                tiles.find_movers(moved, words, tile, block, movers)
+            tiles.update(way, w, tile, last, columns, x, block, c, chunk, moved, words, block, movers)
+
+
+def compare_ways(neurons: int = 832) -> None:
+    """Print the time per iteration of each way to move neurons, by how many of them a sample moves."""
+    rng = np.random.default_rng(0)
+    print("us per iteration by sample, by neuron, dense; in brackets which one the kernel takes")
+    for dtype, dimension in itertools.product((np.float32, np.float64), (40, 100, 320, 784)):
+        block = block_sgd.block_size(dimension, neurons)
+        _, stride, chunk, _, _, columns = tiles.layout(neurons, dimension, block)
+        words, width = stride // tiles.TILE, lanes.WIDTH[np.dtype(dtype)]
+        w, c = lanes.aligned_zeros((stride * columns,), dtype), lanes.aligned_zeros((words * chunk,), dtype)
+        x = lanes.aligned_zeros((block * tiles.padded(columns, width),), dtype)
+        movers = np.zeros(tiles.padded(block, tiles.TILE), np.uint64)
+        for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9):
+            lanes_moved = rng.random((8, block * words, tiles.TILE)) < share
+            bits = (lanes_moved * (np.uint64(1) << np.arange(tiles.TILE, dtype=np.uint64))).sum(axis=2)
+            taken = tiles.way_of(share * block * tiles.TILE, block, columns)
+            times = []
+            for way in (tiles.BY_SAMPLE, tiles.BY_NEURON, tiles.DENSE):
+                once = seconds(_move, 8, way, w, stride, columns, x, block, c, chunk, bits, movers)
+                times.append(f"[{1e6 * once / block:.3f}]" if way == taken else f"{1e6 * once / block:.3f}")
+            print(f"{np.dtype(dtype).name}, d = {dimension:3d}, {share:4.0%} moved: {', '.join(times)}")
 
 
 def seconds(function, times: int, *arguments) -> float:
@@ -108,18 +156,18 @@ def measure(dtype: type) -> tuple[dict[str, float], float, float]:
     shape, block = state._shape, state.block
     neurons, stride, chunk, _, coordinates, columns = shape
     panels, x, scaled, _, y, steps = state._samples
-    p, _, c, gram, _, _, _, bits, moved, _, _, scratch = state._work
+    p, _, c, gram, _, _, _, bits, moved, _, _, scratch, movers = state._work
     z, sign = state._buffer
     w = state._weights[0]
     scales = np.ones((2, dimension), dtype)
     inner = (columns, coordinates, panels, block)
     found = {
         "random numbers": seconds(_draw, 400, z, sign, key, block, scales, panels, x, y, steps, columns),
-        "prediction": seconds(_predict, 400, w, stride, *inner, p, chunk, block_sgd.TILE, scratch[0]),
-        "Gram matrix": seconds(_predict, 400, x, block, *inner, gram, 0, block, scratch[0]),
+        "prediction": seconds(_predict, 400, w, stride, *inner, p, chunk, tiles.TILE, scratch[0]),
+        "Gram matrix": seconds(_products, 400, x, panels, block, columns, coordinates, gram, scratch[0]),
     }
     state.advance_stream(64, 64 + block, **settings)
-    found["update"] = seconds(_update, 400, w, columns, scaled * 0, block, c, chunk, bits, moved.size, block)
+    found["update"] = seconds(_update, 400, w, stride, columns, scaled * 0, block, c, chunk, bits, moved, movers)
     found["sweeps"] = seconds(
         _sweep, 400, block, y, steps * 0, (neurons, chunk, block), state._network, state._work, state._outputs,
         state._responses, state._scheme,
@@ -200,7 +248,11 @@ def main() -> None:
     """Measure, print, and draw if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--ways", action="store_true", help="time the ways to move neurons instead")
     arguments = parser.parse_args()
+    if arguments.ways:
+        compare_ways()
+        return
     results = {}
     for dtype in (np.float32, np.float64):
         stages, whole, floor = results[np.dtype(dtype).name] = measure(dtype)

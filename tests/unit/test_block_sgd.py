@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from meanfield.kernels import block_sgd
-from meanfield.kernels.block_sgd import TILE, BlockState, block_size
+from meanfield.kernels import tiles
+from meanfield.kernels.block_sgd import BlockState, block_size
 from meanfield.kernels.lanes import WIDTH
 from meanfield.kernels.momentum import SGD, Momentum, coefficients
 from meanfield.kernels.reference import TwoLayer, sequential_sgd, sequential_two_layer
 from meanfield.kernels.streams import standard_samples, stream_key
+from meanfield.kernels.tiles import TILE
 from meanfield.limits.schedule import Schedule
 from meanfield.problems.activations import PiecewiseLinear, Smooth
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
@@ -375,41 +376,82 @@ def test_output_weights_and_biases_of_the_wrong_shape_are_refused():
             BlockState(np.zeros((2, 3)), RELU.kernel_code(), **{name: np.zeros(3)})
 
 
-# -- sparse and dense updates --------------------------------------------------------------------------------
+# -- ways to move a tile -------------------------------------------------------------------------------------
+
+
+def test_when_each_neuron_moved_follows_from_who_moved_at_each_iteration():
+    rng = np.random.default_rng(8)
+    count, words, tile = 100, 3, 1
+    moved = rng.random((count, words, TILE)) < 0.4
+    bits = np.array([[word_of(one) for one in row] for row in moved]).ravel()
+    movers = np.full(2 * TILE, 12345, np.uint64)
+    tiles.find_movers(bits, words, tile, count, movers)
+    for lane in range(TILE):
+        assert movers[lane] == word_of(moved[:TILE, tile, lane])
+        assert movers[TILE + lane] == word_of(moved[TILE:, tile, lane])
+
+
+def word_of(truths):
+    """Return the word whose bit n says whether number n is true."""
+    return np.uint64(sum(1 << int(n) for n in np.flatnonzero(truths)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sparse_and_dense_updates_give_the_same_bits(dtype):
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(("count", "block"), [(16, 16), (20, 32), (64, 64), (100, 128)])
+def test_all_ways_to_move_a_tile_give_the_same_bits(dtype, share, count, block):
     rng = np.random.default_rng(5)
-    neurons, columns, count = 128, 56, 16  # forty columns at once and sixteen more; in float32 half a vector is left
-    c = np.where(rng.random((count, neurons)) < 0.1, 2.5, 0.0).astype(dtype)
+    # Forty columns at once and 64 more, or four vectors and more of them; in float32 half a vector is left.
+    neurons, columns = 112, 104
+    words = -(-neurons // TILE)
+    c = np.zeros((count, words * TILE), dtype)
+    c[:, :neurons] = np.where(rng.random((count, neurons)) < share, rng.standard_normal((count, neurons)), 0.0)
     x = rng.standard_normal((count, columns)).astype(dtype)
     start = rng.standard_normal((neurons, columns)).astype(dtype)
-    words = neurons // TILE
-    bits = np.zeros(count * words, np.uint64)
-    for k in range(count):
-        for tile in range(words):
-            moved = np.flatnonzero(c[k, tile * TILE : (tile + 1) * TILE])
-            bits[k * words + tile] = np.uint64(sum(1 << int(i) for i in moved))
+    by_tile = c.reshape(count, words, TILE)
+    bits = np.zeros(block * words, np.uint64)
+    bits[: count * words] = [word_of(one) for one in by_tile.reshape(-1, TILE)]
     # The layouts of the kernel: scalars tile by tile, samples column by column in vectors.
-    chunk = count * TILE + 32
-    scalars = np.zeros(words * chunk, dtype)
+    chunk = block * TILE + 32
+    scalars = np.full(words * chunk, np.nan, dtype)
     for tile in range(words):
-        scalars[tile * chunk : tile * chunk + count * TILE] = c[:, tile * TILE : (tile + 1) * TILE].ravel()
+        scalars[tile * chunk : tile * chunk + count * TILE] = by_tile[:, tile].ravel()
     width = WIDTH[np.dtype(dtype)]
-    padded = np.zeros((count, -(-columns // width) * width), dtype)
-    padded[:, :columns] = x
-    scaled = np.ascontiguousarray(padded.reshape(count, -1, width).swapaxes(0, 1)).ravel()
-    sparse, dense = start.ravel().copy(), start.ravel().copy()
-    for tile in range(words):
-        last = (tile + 1) * TILE
-        block_sgd._update_sparse(sparse, tile, columns, scaled, count, scalars, chunk, bits, words, count)
-        block_sgd._update_dense(dense, tile, last, columns, scaled, count, scalars, chunk, count)
-    assert np.array_equal(sparse, dense)
-    expected = start.astype(float) + c.T.astype(float) @ x.astype(float)
+    padded = np.zeros((block, -(-columns // width) * width), dtype)
+    padded[:count, :columns] = x
+    scaled = np.ascontiguousarray(padded.reshape(block, -1, width).swapaxes(0, 1)).ravel()
+    movers = np.zeros(2 * TILE, np.uint64)
+    ends = []
+    for way in (tiles.BY_SAMPLE, tiles.BY_NEURON, tiles.DENSE):
+        w = start.ravel().copy()
+        for tile in range(words):
+            tiles.find_movers(bits, words, tile, count, movers)
+            last = min((tile + 1) * TILE, neurons)
+            tiles.update(way, w, tile, last, columns, scaled, block, scalars, chunk, bits, words, count, movers)
+        ends.append(w)
+    assert np.array_equal(ends[0], ends[2])
+    assert np.array_equal(ends[1], ends[2])
+    expected = start.astype(float) + c[:, :neurons].T.astype(float) @ x.astype(float)
     np.testing.assert_allclose(
-        sparse.reshape(start.shape), expected, rtol=0, atol=1e-5 if dtype == np.float32 else 1e-14
+        ends[1].reshape(start.shape), expected, rtol=0, atol=1e-4 if dtype == np.float32 else 1e-13
     )
+
+
+def test_the_way_depends_on_the_length_of_rows_and_the_share_that_moved():
+    ways = [[tiles.way_of(share * 32 * TILE, 32, columns) for share in (0.1, 0.5, 0.9)] for columns in (40, 320)]
+    assert ways == [[tiles.BY_SAMPLE, tiles.DENSE, tiles.DENSE], [tiles.BY_NEURON, tiles.BY_NEURON, tiles.DENSE]]
+
+
+def test_inner_products_of_a_block_are_those_of_its_samples():
+    rng = np.random.default_rng(3)
+    block, columns = 32, 24
+    width = WIDTH[np.dtype(float)]
+    x = rng.standard_normal((block, columns))
+    panels = np.ascontiguousarray(x.reshape(-1, width, columns).swapaxes(1, 2)).ravel()
+    out = np.full(block * block, np.nan)
+    tiles.inner_products(x.ravel(), panels, block, columns, columns, out, np.zeros(tiles.ROWS * width))
+    upper = np.triu_indices(block)
+    np.testing.assert_allclose(out.reshape(block, block)[upper], (x @ x.T)[upper], rtol=1e-13, atol=1e-13)
 
 
 # -- data sets -----------------------------------------------------------------------------------------------

@@ -28,12 +28,13 @@ def block() -> list[np.ndarray]:
     """Return the end points of runs that take every way through the block kernel."""
     rng = np.random.default_rng(0)
     ends = []
-    for activation, momentum, full in [
-        (PiecewiseLinear((0.5, 1.5), (-2.5, 7.5)), Momentum(), False),
-        (PiecewiseLinear((0.0, 0.5, 1.5), (-2.5, -4.0, 7.5)), Momentum(gamma=0.5), False),
-        (Smooth("tanh"), Momentum("gradient_restart"), True),
+    for activation, momentum, full, dimension in [
+        (PiecewiseLinear((0.5, 1.5), (-2.5, 7.5)), Momentum(), False, 5),
+        (PiecewiseLinear((0.0, 0.5, 1.5), (-2.5, -4.0, 7.5)), Momentum(gamma=0.5), False, 5),
+        (Smooth("tanh"), Momentum("gradient_restart"), True, 5),
+        (PiecewiseLinear((0.0, 0.5, 1.5), (-2.5, -4.0, 7.5)), Momentum(), False, 200),
     ]:
-        weights = rng.standard_normal((16, 5))
+        weights = rng.standard_normal((16, dimension))
         extra = {"output_weights": np.ones(16), "train_output": True, "biases": np.zeros(16)} if full else {}
         state = BlockState(weights, activation.kernel_code(), momentum=momentum, **extra)
         state.advance_stream(0, 37, key=stream_key(0, "plain", 0), scales=(1.5, 0.5), step_size=1e-3)

@@ -34,28 +34,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.kernels import lanes
-from meanfield.kernels.activate import PIECEWISE_LINEAR, activate_smooth
-from meanfield.kernels.lanes import COLUMNS, WIDTH
+from meanfield.kernels.activate import PIECEWISE_LINEAR
+from meanfield.kernels.lanes import COLUMNS, WIDTH, aligned_copy
 from meanfield.kernels.momentum import CONSTANT, FUNCTION_RESTART, GRADIENT_RESTART, SGD, Momentum, coefficients
 from meanfield.kernels.streams import fill_block
+from meanfield.kernels.sweeps import (
+    add_row,
+    correct_row,
+    correct_strip,
+    step_in_strip,
+    step_weighted,
+    tables_of,
+    units,
+)
+from meanfield.kernels.tiles import (
+    BY_NEURON,
+    ROWS,
+    STRIP,
+    TILE,
+    find_movers,
+    inner_products,
+    layout,
+    padded,
+    predict,
+    update,
+    way_of,
+)
 
-# Neurons per tile: one word of the bit sets that say who moved.
-TILE = 64
-# Neurons are padded to multiples of this, a vector of float32.
-_PAD = 16
-# Coordinates per piece of a long prediction, so that a piece of the samples stays in the first-level cache.
-_PIECE = 128
-# Rows whose predictions are transposed together.
-_ROWS = 32
-# Iterations of a block whose mutual corrections are applied one by one; those of earlier ones are a matrix product.
-_STRIP = 4
-# Below this share of moved neurons the update of a tile visits them one by one.
-_SPARSE = 0.3
 # Samples that the random stream draws at once, at least.
 _DRAW = 64
-# Numbers between the scalars of one tile and those of the next: blocks are powers of two, and without a gap the strips
-# of all tiles would meet in the same places of the first-level cache.
-_GAP = _STRIP * TILE
 
 
 def block_size(dimension: int, neurons: int = 1) -> int:
@@ -72,88 +79,6 @@ def block_size(dimension: int, neurons: int = 1) -> int:
     return 64 if dimension * neurons <= 1 << 20 else 128
 
 
-# -- the update of the last block ------------------------------------------------------------------------------------
-#
-# Scalars of a block, the preactivations p and the slopes c, lie tile by tile: number `tile * chunk + k * TILE + lane`
-# belongs to iteration k. Scaled samples lie column by column in vectors: number `j * block + k * width` starts the
-# vector of coordinates j … of sample k, j a multiple of the width. Both keep a pass over a tile within few pages.
-
-
-@nb.njit(nogil=True)
-def _update_sparse(w, tile, columns, x, block, c, chunk, bits, words, count):
-    # w[i] += c[k, i] x[k], sample by sample, for the moved neurons of one tile; forty columns of x stay in registers.
-    width = lanes.width(w)
-    for k in range(count):
-        moved = bits[k * words + tile]
-        if moved == 0:
-            continue
-        slopes = tile * chunk + k * TILE
-        j = 0
-        while j + 40 <= columns:
-            x0 = lanes.load_columns(x, _scaled_place(j, k, block, width))
-            x1 = lanes.load_columns(x, _scaled_place(j + 8, k, block, width))
-            x2 = lanes.load_columns(x, _scaled_place(j + 16, k, block, width))
-            x3 = lanes.load_columns(x, _scaled_place(j + 24, k, block, width))
-            x4 = lanes.load_columns(x, _scaled_place(j + 32, k, block, width))
-            word = moved
-            while word != 0:
-                lane = lanes.lowest_bit(word)
-                word &= word - np.uint64(1)
-                row, place = (tile * TILE + lane) * columns + j, slopes + lane
-                lanes.store(w, row, lanes.fma_at(c, place, x0, lanes.load_columns(w, row)))
-                lanes.store(w, row + 8, lanes.fma_at(c, place, x1, lanes.load_columns(w, row + 8)))
-                lanes.store(w, row + 16, lanes.fma_at(c, place, x2, lanes.load_columns(w, row + 16)))
-                lanes.store(w, row + 24, lanes.fma_at(c, place, x3, lanes.load_columns(w, row + 24)))
-                lanes.store(w, row + 32, lanes.fma_at(c, place, x4, lanes.load_columns(w, row + 32)))
-            j += 40
-        while j < columns:
-            xj = lanes.load_columns(x, _scaled_place(j, k, block, width))
-            word = moved
-            while word != 0:
-                lane = lanes.lowest_bit(word)
-                word &= word - np.uint64(1)
-                row, place = (tile * TILE + lane) * columns + j, slopes + lane
-                lanes.store(w, row, lanes.fma_at(c, place, xj, lanes.load_columns(w, row)))
-            j += 8
-
-
-@nb.njit(nogil=True)
-def _scaled_place(j, k, block, width):
-    # Where coordinates j … of sample k are among the scaled samples; j is a multiple of eight.
-    return j // width * width * block + k * width + j % width
-
-
-@nb.njit(nogil=True)
-def _update_dense(w, tile, last, columns, x, block, c, chunk, count):
-    # w[i] += sum_k c[k, i] x[k] for a tile's neurons before `last`.
-    width = lanes.width(w)
-    for group in range(tile * TILE, last, _PAD):
-        for j in range(0, columns - width + 1, width):
-            _update_columns(lanes.load, w, tile, group, columns, j, x, block, c, chunk, count)
-        # In float32 half a vector may be left.
-        for j in range(columns - columns % width, columns, COLUMNS):
-            _update_columns(lanes.load_columns, w, tile, group, columns, j, x, block, c, chunk, count)
-
-
-@nb.njit(nogil=True)
-def _update_columns(load, w, tile, group, columns, j, x, block, c, chunk, count):
-    # The coordinates that `load` takes from j on, for one group of neurons: four neurons at a time in registers.
-    width = lanes.width(w)
-    for i in range(group, group + _PAD, 4):
-        row, slopes = i * columns + j, tile * chunk + i - tile * TILE
-        w0, w1 = load(w, row), load(w, row + columns)
-        w2, w3 = load(w, row + 2 * columns), load(w, row + 3 * columns)
-        for k in range(count):
-            xk = load(x, j * block + k * width)
-            place = slopes + k * TILE
-            w0, w1 = lanes.fma_at(c, place, xk, w0), lanes.fma_at(c, place + 1, xk, w1)
-            w2, w3 = lanes.fma_at(c, place + 2, xk, w2), lanes.fma_at(c, place + 3, xk, w3)
-        lanes.store(w, row, w0)
-        lanes.store(w, row + columns, w1)
-        lanes.store(w, row + 2 * columns, w2)
-        lanes.store(w, row + 3 * columns, w3)
-
-
 @nb.njit(nogil=True, fastmath={"contract"})
 def _coast(u, v, first, last, carried, kept):
     # (u, v) <- (u + carried v, kept v), elementwise: what the old velocity does during a block.
@@ -163,213 +88,7 @@ def _coast(u, v, first, last, carried, kept):
         v[n] = kept * velocity
 
 
-# -- the prediction of this block ------------------------------------------------------------------------------------
-
-
-@nb.njit(nogil=True)
-def _predict(w, first, last, columns, coordinates, panels, block, p, place, pitch, scratch):
-    # p[k, i] = sum_j w[i, j] x[k, j] for rows first … last - 1 of w, four by one panel of samples in registers; long
-    # rows in pieces. Sums wait in `scratch`, to be transposed many at a time: between the products of every four rows
-    # the multipliers would stand still. p[0, first] is at `place`, p[1, first] `pitch` further on.
-    width = lanes.width(w)
-    zero = lanes.splat(p.dtype.type(0))
-    for panel in range(block // width):
-        base = panel * columns * width
-        for group in range(first, last, _ROWS):
-            beyond = min(group + _ROWS, last)
-            for start in range(0, coordinates, _PIECE):
-                end = min(start + _PIECE, coordinates)
-                for i in range(group, beyond, 4):
-                    kept = (i - group) * width
-                    if start == 0:
-                        p0, p1, p2, p3 = zero, zero, zero, zero
-                    else:
-                        p0 = lanes.load(scratch, kept)
-                        p1 = lanes.load(scratch, kept + width)
-                        p2 = lanes.load(scratch, kept + 2 * width)
-                        p3 = lanes.load(scratch, kept + 3 * width)
-                    row = i * columns
-                    for j in range(start, end, 4):
-                        for step in range(4):
-                            xj = lanes.load(panels, base + (j + step) * width)
-                            p0 = lanes.fma_at(w, row + j + step, xj, p0)
-                            p1 = lanes.fma_at(w, row + columns + j + step, xj, p1)
-                            p2 = lanes.fma_at(w, row + 2 * columns + j + step, xj, p2)
-                            p3 = lanes.fma_at(w, row + 3 * columns + j + step, xj, p3)
-                    lanes.store(scratch, kept, p0)
-                    lanes.store(scratch, kept + width, p1)
-                    lanes.store(scratch, kept + 2 * width, p2)
-                    lanes.store(scratch, kept + 3 * width, p3)
-            target = place + panel * width * pitch - first
-            for i in range(group, beyond, COLUMNS):
-                lanes.store_columns(p, target + i, pitch, scratch, (i - group) * width)
-
-
 # -- the sweeps ------------------------------------------------------------------------------------------------------
-
-
-@nb.njit(nogil=True)
-def _correct_strip(p, c, g, first, chunk, block, tiles, neurons):
-    # p[k] += sum_{l < first} g[l, k] c[l] for the four iterations first … first + 3.
-    width = lanes.width(p)
-    for tile in range(tiles):
-        for lane in range(0, min(TILE, neurons - tile * TILE), width):
-            base = tile * chunk + lane
-            place = base + first * TILE
-            p0, p1 = lanes.load(p, place), lanes.load(p, place + TILE)
-            p2, p3 = lanes.load(p, place + 2 * TILE), lanes.load(p, place + 3 * TILE)
-            for m in range(first):
-                cm = lanes.load(c, base + m * TILE)
-                weight = m * block + first
-                p0, p1 = lanes.fma_at(g, weight, cm, p0), lanes.fma_at(g, weight + 1, cm, p1)
-                p2, p3 = lanes.fma_at(g, weight + 2, cm, p2), lanes.fma_at(g, weight + 3, cm, p3)
-            lanes.store(p, place, p0)
-            lanes.store(p, place + TILE, p1)
-            lanes.store(p, place + 2 * TILE, p2)
-            lanes.store(p, place + 3 * TILE, p3)
-
-
-@nb.njit(nogil=True)
-def _correct_row(p, c, g, k, first, tile, count, chunk, block):
-    # p[k] += sum_{first <= l < k} g[l, k] c[l] for `count` neurons of a tile.
-    width = lanes.width(p)
-    for lane in range(0, count, width):
-        base = tile * chunk + lane
-        pi = lanes.load(p, base + k * TILE)
-        for m in range(first, k):
-            pi = lanes.fma_at(g, m * block + k, lanes.load(c, base + m * TILE), pi)
-        lanes.store(p, base + k * TILE, pi)
-
-
-@nb.njit(nogil=True)
-def _add_row(p, q, k, factor, chunk, tiles, neurons):
-    # p[k] += factor q[k]
-    width = lanes.width(p)
-    for tile in range(tiles):
-        for lane in range(0, min(TILE, neurons - tile * TILE), width):
-            place = tile * chunk + k * TILE + lane
-            lanes.store(p, place, lanes.fma_scalar(factor, lanes.load(q, place), lanes.load(p, place)))
-
-
-@nb.njit(nogil=True)
-def _corrected(p, c, g, k, own, base, block):
-    # p[k] with the corrections by the `own` iterations before it, those of its own strip.
-    pi = lanes.load(p, base + k * TILE)
-    if own > 2:
-        pi = lanes.fma_at(g, (k - 3) * block + k, lanes.load(c, base + (k - 3) * TILE), pi)
-    if own > 1:
-        pi = lanes.fma_at(g, (k - 2) * block + k, lanes.load(c, base + (k - 2) * TILE), pi)
-    if own > 0:
-        pi = lanes.fma_at(g, (k - 1) * block + k, lanes.load(c, base + (k - 1) * TILE), pi)
-    return pi
-
-
-@nb.njit(nogil=True, forceinline=True)
-def _step_ramp(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
-    # One iteration with all output weights one and an activation with one segment that is not flat: the last
-    # corrections, the sum of the values, the slopes, who moved.
-    width = lanes.width(p)
-    low, high, steepness, offset = tables[0][0], tables[1][0], tables[2][0], tables[3][0]
-    sum_of = lanes.splat(p.dtype.type(0))
-    for tile in range(moved.size):
-        word = np.uint64(0)
-        for lane in range(0, min(TILE, neurons - tile * TILE), width):
-            base = tile * chunk + lane
-            pi = _corrected(p, c, g, k, own, base, block)
-            slope = lanes.where_between(pi, low, high, steepness)
-            sum_of = lanes.fma_scalar(steepness, lanes.clip(pi, low, high), sum_of)
-            lanes.store(c, base + k * TILE, slope)
-            word |= lanes.nonzero_bits(slope) << np.uint64(lane)
-        bits[k * moved.size + tile] = word
-        moved[tile] += lanes.count_bits(word)
-    return lanes.total(sum_of) + offset * neurons
-
-
-@nb.njit(nogil=True, forceinline=True)
-def _step_piecewise(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
-    # The same for several segments.
-    width = lanes.width(p)
-    lows, highs, slopes, offset = tables
-    zero = lanes.splat(p.dtype.type(0))
-    sum_of = zero
-    for tile in range(moved.size):
-        word = np.uint64(0)
-        for lane in range(0, min(TILE, neurons - tile * TILE), width):
-            base = tile * chunk + lane
-            pi = _corrected(p, c, g, k, own, base, block)
-            slope = zero
-            for n in range(slopes.size):
-                slope = lanes.add(slope, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
-                sum_of = lanes.fma_scalar(slopes[n], lanes.clip(pi, lows[n], highs[n]), sum_of)
-            lanes.store(c, base + k * TILE, slope)
-            word |= lanes.nonzero_bits(slope) << np.uint64(lane)
-        bits[k * moved.size + tile] = word
-        moved[tile] += lanes.count_bits(word)
-    return lanes.total(sum_of) + offset[0] * neurons
-
-
-@nb.njit(nogil=True, forceinline=True)
-def _step_plain(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
-    if tables[0].size == 1:
-        return _step_ramp(own, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-    return _step_piecewise(own, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-
-
-@nb.njit(nogil=True, forceinline=True)
-def _step_in_strip(own, p, c, g, k, chunk, block, neurons, tables, bits, moved):
-    # Compiled for each number of corrections: the loops over neurons have no branches.
-    if own == 0:
-        return _step_plain(0, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-    if own == 1:
-        return _step_plain(1, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-    if own == 2:
-        return _step_plain(2, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-    return _step_plain(3, p, c, g, k, chunk, block, neurons, tables, bits, moved)
-
-
-@nb.njit(nogil=True)
-def _units(p, place, count, kind, tables, value, slope, start):
-    # Values and slopes, from number `start` on, of the `count` units whose preactivations are p[place], …
-    width = lanes.width(p)
-    if kind != PIECEWISE_LINEAR:
-        end = start + count
-        activate_smooth(p[place : place + count], value[start:end], slope[start:end], kind, tables[3])
-        return
-    lows, highs, slopes, offset = tables
-    zero = lanes.splat(p.dtype.type(0))
-    for i in range(0, count, width):
-        pi = lanes.load(p, place + i)
-        s, v = zero, lanes.splat(offset[0])
-        for n in range(slopes.size):
-            s = lanes.add(s, lanes.where_between(pi, lows[n], highs[n], slopes[n]))
-            v = lanes.fma_scalar(slopes[n], lanes.clip(pi, lows[n], highs[n]), v)
-        lanes.store(slope, start + i, s)
-        lanes.store(value, start + i, v)
-
-
-@nb.njit(nogil=True)
-def _step_weighted(p, c, g, k, first, chunk, block, neurons, kind, tables, outputs, value, slope, bits, moved):
-    # One iteration with output weights: the last corrections, the values of the units, the slopes times the output
-    # weights, and who moved. Padding has output weight zero, hence neither a value nor a move.
-    width = lanes.width(p)
-    sum_of = lanes.splat(p.dtype.type(0))
-    for tile in range(moved.size):
-        start = tile * TILE
-        count = min(TILE, neurons - start)
-        base = tile * chunk + k * TILE
-        if k > first:
-            _correct_row(p, c, g, k, first, tile, count, chunk, block)
-        _units(p, base, count, kind, tables, value, slope, start)
-        word = np.uint64(0)
-        for lane in range(0, count, width):
-            a = lanes.load(outputs, start + lane)
-            sum_of = lanes.fma(a, lanes.load(value, start + lane), sum_of)
-            ci = lanes.multiply(a, lanes.load(slope, start + lane))
-            lanes.store(c, base + lane, ci)
-            word |= lanes.nonzero_bits(ci) << np.uint64(lane)
-        bits[k * moved.size + tile] = word
-        moved[tile] += lanes.count_bits(word)
-    return lanes.total(sum_of)
 
 
 @nb.njit(nogil=True, fastmath={"contract"})
@@ -403,7 +122,7 @@ def _restarts(rule, p, q, k, chunk, neurons, c, value, e, norm2, y, kind, tables
         for i in range(neurons):
             place = i // TILE * chunk + k * TILE + i % TILE
             preactivation[i] = p[place] + (e * c[place] * norm2 if ahead else -q[place])
-        _units(preactivation, 0, neurons, kind, tables, unit, slope, 0)
+        units(preactivation, 0, neurons, kind, tables, unit, slope, 0)
         total = 0.0
         for i in range(neurons):
             a = outputs[i]
@@ -426,7 +145,7 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
     # The iterations of one block: fills e and c, moves the output weights, and leaves the responses of the block.
     neurons, chunk, block = shape
     kind, tables, weighted, trained, single = network
-    p, q, c, gram, g, h, e, bits, moved, value, slope, scratch = work
+    p, q, c, gram, g, h, e, bits, moved, value, slope, scratch, _ = work
     a, velocity = outputs
     moves, kicks, carried, kept = responses
     rule, numbers, theta = scheme
@@ -436,25 +155,25 @@ def _sweep(count, y, steps, shape, network, work, outputs, responses, scheme):
     for k in range(count):
         first = 0
         if known:
-            first = k - k % _STRIP
+            first = k - k % STRIP
             if k == first:
                 if not single:
-                    for m in range(first, first + _STRIP):
-                        _add_row(p, q, m, carried[m], chunk, moved.size, neurons)
+                    for m in range(first, first + STRIP):
+                        add_row(p, q, m, carried[m], chunk, moved.size, neurons)
                 if first > 0:
-                    _correct_strip(p, c, g, first, chunk, block, moved.size, neurons)
+                    correct_strip(p, c, g, first, chunk, block, moved.size, neurons)
         else:
-            _add_row(p, q, k, carried[k], chunk, moved.size, neurons)
+            add_row(p, q, k, carried[k], chunk, moved.size, neurons)
             _weigh(g, gram, moves, e, k, block)
             if restarting:
-                _add_row(q, q, k, kept[k] - 1, chunk, moved.size, neurons)
+                add_row(q, q, k, kept[k] - 1, chunk, moved.size, neurons)
                 _weigh(h, gram, kicks, e, k, block)
                 for tile in range(moved.size):
-                    _correct_row(q, c, h, k, 0, tile, min(TILE, neurons - tile * TILE), chunk, block)
+                    correct_row(q, c, h, k, 0, tile, min(TILE, neurons - tile * TILE), chunk, block)
         if kind == PIECEWISE_LINEAR and not weighted and known:
-            total = _step_in_strip(k - first, p, c, g, k, chunk, block, neurons, tables, bits, moved)
+            total = step_in_strip(k - first, p, c, g, k, chunk, block, neurons, tables, bits, moved)
         else:
-            total = _step_weighted(p, c, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
+            total = step_weighted(p, c, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
         e[k] = 2 * steps[k] * (y[k] - total / neurons)
         if known:
             # Whole rows, although those of iterations past are not used: loops of a length that is known are shorter.
@@ -556,7 +275,7 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
     u, v = weights
     single = network[4]
     panels, x, scaled, scaled_kicks, y, steps = samples
-    p, q, c, gram, _g, _h, e, bits, moved, _value, _slope, scratch = work
+    p, q, c, gram, _g, _h, e, bits, moved, _value, _slope, scratch, movers = work
     moves, kicks, carried, kept = responses
     key, scales, schedule, z, sign = stream
     inputs, index, targets, step_sizes, increments = dataset
@@ -586,22 +305,20 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
             if pending > 0:
                 if not single:
                     _coast(u, v, start * columns, end * columns, carried[pending], kept[pending])
-                if moved[tile] <= _SPARSE * pending * TILE:
-                    _update_sparse(u, tile, columns, scaled, block, c, chunk, bits, moved.size, pending)
-                    if not single:
-                        _update_sparse(v, tile, columns, scaled_kicks, block, c, chunk, bits, moved.size, pending)
-                else:
-                    _update_dense(u, tile, end, columns, scaled, block, c, chunk, pending)
-                    if not single:
-                        _update_dense(v, tile, end, columns, scaled_kicks, block, c, chunk, pending)
+                way = way_of(moved[tile], pending, columns)
+                if way == BY_NEURON:
+                    find_movers(bits, moved.size, tile, pending, movers)
+                update(way, u, tile, end, columns, scaled, block, c, chunk, bits, moved.size, pending, movers)
+                if not single:
+                    update(way, v, tile, end, columns, scaled_kicks, block, c, chunk, bits, moved.size, pending, movers)
             if count > 0:
                 place = tile * chunk
-                _predict(u, start, end, columns, coordinates, panels, block, p, place, TILE, scratch[0])
+                predict(u, start, end, columns, coordinates, panels, block, p, place, TILE, scratch[0])
                 if not single:
-                    _predict(v, start, end, columns, coordinates, panels, block, q, place, TILE, scratch[0])
+                    predict(v, start, end, columns, coordinates, panels, block, q, place, TILE, scratch[0])
         if count <= 0:
             break
-        _predict(x, 0, block, columns, coordinates, panels, block, gram, 0, block, scratch[0])
+        inner_products(x, panels, block, columns, coordinates, gram, scratch[0])
         _sweep(count, y, steps, (neurons, chunk, block), network, work, outputs, responses, scheme)
         if increments.size > 0:
             increments[k : k + count] = e[:count]
@@ -654,10 +371,10 @@ class BlockState:
         self.block = block_size(self.dimension, self.neurons)
         self.momentum = momentum
         self._biased = biases is not None
-        self._shape = _layout(self.neurons, self.dimension + self._biased, self.block)
+        self._shape = layout(self.neurons, self.dimension + self._biased, self.block)
         stride, self._columns = self._shape[1], self._shape[5]
 
-        kind, tables = _tables(activation, self.dtype)
+        kind, tables = tables_of(activation, self.dtype)
         # The kernel that needs no output weights handles whole vectors only.
         weighted = train_output or output_weights is not None or self.neurons % WIDTH[self.dtype] != 0
         single = momentum.plain
@@ -677,7 +394,7 @@ class BlockState:
     def _make_work(self, stride: int, single: bool) -> None:
         block, columns = self.block, self._columns
         width, words = WIDTH[self.dtype], -(-stride // TILE)
-        vectors = block * _padded(columns, width)
+        vectors = block * padded(columns, width)
         self._samples = (
             self._zeros(block * columns), self._zeros(block * columns), self._zeros(vectors),
             self._zeros(1 if single else vectors), self._zeros(block), self._zeros(block),
@@ -696,7 +413,8 @@ class BlockState:
             self._zeros(block * block), self._zeros(block * block), self._zeros(1 if single else block * block),
             self._zeros(block), np.zeros(block * words, np.uint64), np.zeros(words, np.int64),
             self._zeros(stride), self._zeros(stride),
-            (self._zeros(_ROWS * width), self._zeros(stride), self._zeros(stride), self._zeros(stride)),
+            (self._zeros(ROWS * width), self._zeros(stride), self._zeros(stride), self._zeros(stride)),
+            np.zeros(padded(block, TILE), np.uint64),
         )  # fmt: skip
         shapes = ((block + 1, block), (block + 1, block), (block + 1,), (block + 1,))
         self._responses = tuple(self._zeros(*shape) for shape in shapes)
@@ -814,12 +532,12 @@ class BlockState:
         other = object.__new__(BlockState)
         other.__dict__.update(self.__dict__)
         for name in ("_scheme", "_weights", "_outputs", "_samples", "_work", "_responses", "_buffer"):
-            setattr(other, name, _copied(getattr(self, name)))
+            setattr(other, name, aligned_copy(getattr(self, name)))
         return other
 
     def snapshot(self) -> dict[str, tuple]:
         """Return everything that the iterations after the end of a block depend on."""
-        return {name: _copied(getattr(self, f"_{name}")) for name in ("weights", "outputs", "scheme")}
+        return {name: aligned_copy(getattr(self, f"_{name}")) for name in ("weights", "outputs", "scheme")}
 
     def restore(self, snapshot: dict[str, tuple]) -> None:
         """Go on from a snapshot of a run of the same shape: the same bits as without the interruption."""
@@ -827,46 +545,3 @@ class BlockState:
             for own, value in zip(getattr(self, f"_{name}"), values, strict=True):
                 if isinstance(own, np.ndarray):
                     own[...] = value
-
-
-def _layout(neurons: int, coordinates: int, block: int) -> tuple[int, ...]:
-    """Return what the kernel knows as a network's shape: neurons, stride, chunk, block, coordinates, columns.
-
-    Rows end in zeros: products run over whole quads of coordinates, updates over whole vectors.
-    """
-    coordinates = _padded(coordinates, 4)
-    return neurons, _padded(neurons), block * TILE + _GAP, block, coordinates, _padded(coordinates, COLUMNS)
-
-
-def _tables(activation: tuple, dtype: np.dtype) -> tuple[int, tuple[NDArray, ...]]:
-    """Return an activation's number and its tables, those of a piecewise-linear one by segments."""
-    kind, *given = activation
-    tables = tuple(np.ascontiguousarray(table, dtype) for table in given)
-    return kind, _segments(*tables[:3]) if kind == PIECEWISE_LINEAR else tables
-
-
-def _segments(knots: NDArray, slopes: NDArray, intercepts: NDArray) -> tuple[NDArray, ...]:
-    """Return ends and slopes of the segments that are not flat, and the offset of the sum of their clipped values.
-
-    sigma(z) = offset + sum_n slope_n clip(z, low_n, high_n), exactly constant where sigma is flat.
-    """
-    ends = np.concatenate([[-np.inf], knots, [np.inf]]).astype(knots.dtype)
-    steep = np.flatnonzero(slopes) if slopes.any() else np.array([0])
-    lows, highs = ends[:-1][steep], ends[1:][steep]
-    at_first_knot = intercepts[0] + slopes[0] * knots[0]
-    offset = at_first_knot - (slopes[steep] * np.clip(knots[0], lows, highs)).sum()
-    return lows, highs, slopes[steep], np.array([offset], knots.dtype)
-
-
-def _padded(size: int, multiple: int = _PAD) -> int:
-    return -(-size // multiple) * multiple
-
-
-def _copied(value):
-    if isinstance(value, tuple):
-        return tuple(_copied(item) for item in value)
-    if not isinstance(value, np.ndarray):
-        return value
-    twin = lanes.aligned_zeros(value.shape, value.dtype)
-    twin[...] = value
-    return twin

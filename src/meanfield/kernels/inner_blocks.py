@@ -31,26 +31,24 @@ from numpy.typing import NDArray
 
 from meanfield.kernels import lanes
 from meanfield.kernels.activate import PIECEWISE_LINEAR
-from meanfield.kernels.block_sgd import (
-    _ROWS,
-    _SPARSE,
-    _STRIP,
-    TILE,
-    _copied,
-    _correct_strip,
-    _layout,
-    _padded,
-    _predict,
-    _step_in_strip,
-    _step_weighted,
-    _tables,
-    _update_dense,
-    _update_sparse,
-    block_size,
-)
+from meanfield.kernels.block_sgd import block_size
 from meanfield.kernels.inner_loop import InnerLoop, SampleRows
-from meanfield.kernels.lanes import WIDTH
+from meanfield.kernels.lanes import WIDTH, aligned_copy
 from meanfield.kernels.streams import fill_rows
+from meanfield.kernels.sweeps import correct_strip, step_in_strip, step_weighted, tables_of
+from meanfield.kernels.tiles import (
+    BY_NEURON,
+    ROWS,
+    STRIP,
+    TILE,
+    find_movers,
+    inner_products,
+    layout,
+    padded,
+    predict,
+    update,
+    way_of,
+)
 
 # Inner loops of more steps than this run step by step: corrections cost half as many products per neuron and step.
 LONGEST = 128
@@ -124,7 +122,7 @@ def _factorise(covariance, gram, size, block, factor):
     # gets a zero on the diagonal. Rows start at multiples of `block`.
     for k in range(size):
         for m in range(k + 1):
-            total = np.float64(covariance[k, m]) * np.float64(gram[k * block + m])
+            total = np.float64(covariance[k, m]) * np.float64(gram[m * block + k])
             for j in range(m):
                 total -= factor[k, j] * factor[m, j]
             if m < k:
@@ -171,13 +169,13 @@ def _sweep(count, y, rates, shape, network, work, outputs, response):
     steps, keep, pull, amplitude, averaging = rates
     moved[:] = 0
     for k in range(count):
-        first = k - k % _STRIP
+        first = k - k % STRIP
         if k == first and first > 0:
-            _correct_strip(p, p, g, first, chunk, block, moved.size, neurons)
+            correct_strip(p, p, g, first, chunk, block, moved.size, neurons)
         if kind == PIECEWISE_LINEAR and not weighted:
-            total = _step_in_strip(k - first, p, p, g, k, chunk, block, neurons, tables, bits, moved)
+            total = step_in_strip(k - first, p, p, g, k, chunk, block, neurons, tables, bits, moved)
         else:
-            total = _step_weighted(p, p, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
+            total = step_weighted(p, p, g, k, first, chunk, block, neurons, kind, tables, a, value, slope, bits, moved)
         e[k] = 2 * steps[k] * (y[k] - total / neurons)
         for m in range(k + 1, block):
             g[k * block + m] = gram[k * block + m] * response[m, k] * e[k]
@@ -229,7 +227,7 @@ def _run_block(
     # `count` steps of a block whose samples are `inputs` (row, coordinate); the first `states` fields are weights, the
     # others take fresh normals. All arrays belong to the caller.
     neurons, stride, chunk, block, coordinates, columns = shape
-    p, q, gram, g, e, bits, moved, value, slope, scratch = work
+    p, q, gram, g, e, bits, moved, value, slope, scratch, movers = work
     panels, x, scaled, y = samples
     response, predictions, mixing, ends, covariance = coefficients
     key, number, z, factor, rounded, words, radius = noise
@@ -241,7 +239,7 @@ def _run_block(
             x[k * columns + j] = inputs[k, j]
             panels[base + j * width] = inputs[k, j]
         y[k] = targets[k]
-    _predict(x, 0, block, columns, coordinates, panels, block, gram, 0, block, scratch)
+    inner_products(x, panels, block, columns, coordinates, gram, scratch)
     noisy = fields.shape[0] > states
     drawn = number
     if noisy:
@@ -261,7 +259,7 @@ def _run_block(
     for tile in range(moved.size):
         start, end = tile * TILE, min((tile + 1) * TILE, stride)
         for f in range(fields.shape[0]):
-            _predict(fields[f], start, end, columns, coordinates, panels, block, q, 0, TILE, scratch)
+            predict(fields[f], start, end, columns, coordinates, panels, block, q, 0, TILE, scratch)
             _add_field(p, q, predictions[f], size, tile * chunk, end - start, f == 0)
         if noisy:
             _add_products(p, z, rounded, count, block, tile, chunk, end - start, stride)
@@ -277,11 +275,10 @@ def _run_block(
             for j in range(columns):
                 scaled[j // width * width * block + k * width + j % width] = weight * x[k * columns + j]
         for tile in range(moved.size):
-            if moved[tile] <= _SPARSE * count * TILE:
-                _update_sparse(fields[f], tile, columns, scaled, block, p, chunk, bits, moved.size, count)
-            else:
-                end = min((tile + 1) * TILE, stride)
-                _update_dense(fields[f], tile, end, columns, scaled, block, p, chunk, count)
+            end, way = min((tile + 1) * TILE, stride), way_of(moved[tile], count, columns)
+            if way == BY_NEURON:
+                find_movers(bits, moved.size, tile, count, movers)
+            update(way, fields[f], tile, end, columns, scaled, block, p, chunk, bits, moved.size, count, movers)
 
 
 # -- the run ---------------------------------------------------------------------------------------------------------
@@ -319,9 +316,9 @@ class InnerBlocks:
         self._samples = SampleRows(problem, names, self._weights_each, self.dtype)
         self._cache = (None, None)
 
-        self._shape = _layout(self.neurons, self.dimension, _padded(self._steps, WIDTH[self.dtype]))
+        self._shape = layout(self.neurons, self.dimension, padded(self._steps, WIDTH[self.dtype]))
         _, stride, _, block, _, columns = self._shape
-        kind, tables = _tables(problem.activation.kernel_code(), self.dtype)
+        kind, tables = tables_of(problem.activation.kernel_code(), self.dtype)
         weighted = self._trained or self.neurons % WIDTH[self.dtype] != 0
         self._network = (kind, tables, weighted, self._trained)
         self._states = 2 if loop.carried else 1
@@ -344,13 +341,14 @@ class InnerBlocks:
     def _make_work(self, stride: int, columns: int, block: int) -> None:
         width, words = WIDTH[self.dtype], -(-stride // TILE)
         self._vectors = (
-            self._zeros(block * columns), self._zeros(block * columns), self._zeros(block * _padded(columns, width)),
+            self._zeros(block * columns), self._zeros(block * columns), self._zeros(block * padded(columns, width)),
             self._zeros(block),
         )  # fmt: skip
         self._work = (
             self._zeros(words * self._shape[2]), self._zeros(block * TILE), self._zeros(block * block),
             self._zeros(block * block), self._zeros(block), np.zeros(block * words, np.uint64),
-            np.zeros(words, np.int64), self._zeros(stride), self._zeros(stride), self._zeros(_ROWS * width),
+            np.zeros(words, np.int64), self._zeros(stride), self._zeros(stride), self._zeros(ROWS * width),
+            np.zeros(padded(block, TILE), np.uint64),
         )  # fmt: skip
         longest = max(self.dimension, self.neurons) if self._normals else 0
         rows = block if self._normals else 0
@@ -512,14 +510,14 @@ class InnerBlocks:
         other = object.__new__(InnerBlocks)
         other.__dict__.update(self.__dict__)
         for name in ("_fields", "_outputs"):
-            setattr(other, name, [_copied(value) for value in getattr(self, name)])
+            setattr(other, name, [aligned_copy(value) for value in getattr(self, name)])
         return other
 
     def snapshot(self) -> dict[str, tuple]:
         """Return everything that the iterations after the end of a block depend on."""
         return {
-            "fields": tuple(_copied(fields[: self._states]) for fields in self._fields),
-            "outputs": tuple(_copied(outputs) for outputs in self._outputs),
+            "fields": tuple(aligned_copy(fields[: self._states]) for fields in self._fields),
+            "outputs": tuple(aligned_copy(outputs) for outputs in self._outputs),
         }
 
     def restore(self, snapshot: dict[str, tuple]) -> None:

@@ -41,6 +41,17 @@ def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
+def aligned_copy(value):
+    """Return a copy of an array that starts as `aligned_zeros` does; of a tuple, a tuple of copies of its arrays."""
+    if isinstance(value, tuple):
+        return tuple(aligned_copy(item) for item in value)
+    if not isinstance(value, np.ndarray):
+        return value
+    twin = aligned_zeros(value.shape, value.dtype)
+    twin[...] = value
+    return twin
+
+
 class VectorType(types.Type):
     """Type of a vector: the type of its numbers and how many."""
 
