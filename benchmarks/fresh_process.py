@@ -1,7 +1,8 @@
-"""What only a process of its own can tell: peak memory of a run, and the time from imports to the first step.
+"""What only a process of its own can tell: peak memory, the time from imports to the first step, how memory is kept.
 
     python -m benchmarks.fresh_process startup
     python -m benchmarks.fresh_process memory ITERATIONS
+    python -m benchmarks.fresh_process risks NEURONS DIMENSION COUNT
 
 Each prints one line of JSON. The first function below starts such a process and reads it.
 """
@@ -27,11 +28,15 @@ experiments:
 """
 
 
-def ask(*arguments: str) -> dict:
-    """Run this module in a fresh process, in the project's folder, and return what it prints."""
+def ask(*arguments: str, **environment: str | None) -> dict:
+    """Run this module in a fresh process, in the project's folder, and return what it prints.
+
+    Its environment is ours with the given changes; None removes a variable.
+    """
+    changed = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])} | environment
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.fresh_process", *arguments],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
+        cwd=ROOT, env={name: value for name, value in changed.items() if value is not None},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
@@ -88,5 +93,31 @@ def startup() -> dict:
     return {"imports": imported - start, "first_step": stepped - imported}
 
 
+def risks(neurons: int, dimension: int, count: int) -> dict:
+    """Find exact population risks of networks at random weights, of both kinds of Gaussians; return the time of one."""
+    import numpy as np
+
+    from meanfield.problems.activations import PiecewiseLinear
+    from meanfield.problems.anisotropic import AnisotropicGaussians
+    from meanfield.problems.isotropic import IsotropicGaussians
+
+    rng = np.random.default_rng(0)
+    ramp, relu = PiecewiseLinear((0.0, 0.5, 1.5), (-2.5, -4.0, 7.5)), PiecewiseLinear((0.0,), (0.0,), right_slope=1.0)
+    found = {}
+    for name, problem, columns in (
+        ("isotropic", IsotropicGaussians(dimension, 0.5, ramp), dimension),
+        ("anisotropic", AnisotropicGaussians(dimension, dimension // 5, 0.4, relu), dimension + 2),
+    ):
+        weights = rng.standard_normal((neurons, columns)) / np.sqrt(dimension)
+        problem.risk(weights)
+        start = time.process_time()
+        for _ in range(count):
+            problem.risk(weights)
+        found[name] = (time.process_time() - start) / count
+    return found
+
+
+JOBS = {"startup": startup, "memory": memory, "risks": risks}
+
 if __name__ == "__main__":
-    print(json.dumps(startup() if sys.argv[1] == "startup" else memory(int(sys.argv[2]))))
+    print(json.dumps(JOBS[sys.argv[1]](*map(int, sys.argv[2:]))))

@@ -1,4 +1,4 @@
-"""The rows that are not one-pass SGD: distributional dynamics, Müller–Brown, inner loops, memory, start-up."""
+"""The rows that are not one-pass SGD: distributional dynamics, Müller–Brown, inner loops, memory, start-up, risks."""
 
 import os
 import time
@@ -15,6 +15,7 @@ from meanfield.limits.schedule import Schedule
 from meanfield.methods import entropy_sgd, langevin, mf_homsgld
 from meanfield.methods.runs import InnerLoopWalk, inner_loop_walk
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
+from meanfield.workflow import KEEP_FREED
 
 ACCURACY = 1e-4  # of the risk, over the whole curve
 _STEP = 1e-5
@@ -198,4 +199,22 @@ def startup(rounds: int, say=print) -> dict:
         f"start-up, warm: imports {np.median(found['imports']):.2f} s, then the first block of steps after "
         f"{np.median(found['first_step']):.2f} s"
     )
+    return found
+
+
+def risks(rounds: int, *, neurons: int = 800, dimension: int = 320, count: int = 40, say=print) -> dict:
+    """Measure a risk in processes that hand freed memory back to the system and in such that keep it, as jobs do."""
+    found: dict = {}
+    sizes = [str(size) for size in (neurons, dimension, count)]
+    for _ in range(rounds):
+        for kind, environment in (("handed back", dict.fromkeys(KEEP_FREED)), ("kept", KEEP_FREED)):
+            for problem, seconds in fresh_process.ask("risks", *sizes, **environment).items():
+                found.setdefault(problem, {}).setdefault(kind, []).append(seconds)
+    for problem, times in found.items():
+        ratios = np.divide(times["handed back"], times["kept"])
+        back, kept = (1e3 * np.median(times[kind]) for kind in ("handed back", "kept"))
+        say(
+            f"risk, {problem}, N = {neurons}, d = {dimension}: {back:.1f} ms, {kept:.1f} where freed memory is kept, "
+            f"{np.median(ratios):.2f} x ({ratios.min():.2f}–{ratios.max():.2f})"
+        )
     return found

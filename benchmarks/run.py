@@ -24,7 +24,7 @@ from benchmarks import chart, growth, machine, others, peers, roofline, table
 from benchmarks.measure import Contest, Row, decide, targets
 from benchmarks.workloads import active_share, workloads
 
-OTHERS = ("dynamics", "landscape", "inner", "memory", "startup", "growth")
+OTHERS = ("dynamics", "landscape", "inner", "memory", "startup", "risks", "growth")
 FLOOR = "= multiply-add peak of this core"
 _BUSY = 0.9
 
@@ -99,6 +99,9 @@ def extras(names: list[str], rounds: int, report: dict, *, quick: bool) -> dict[
     if "startup" in names:
         found = report["startup"] = others.startup(1 if quick else 3)
         quantities["startup_s"] = float(np.median(found["first_step"]))
+    if "risks" in names:
+        sizes = {"neurons": 40, "dimension": 10, "count": 2} if quick else {}
+        report["risks"] = others.risks(rounds, **sizes)
     if "growth" in names:
         print()
         report["growth"] = growth.grow(workloads(small=quick)["A"], 0.002 if quick else 0.1, quick=quick)

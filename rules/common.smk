@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from meanfield.families import (
 from meanfield.families.common import chunks
 from meanfield.families.common import simulation_chunks as chunks_of
 from meanfield.images import sources
+
+for _name, _value in wf.KEEP_FREED.items():
+    os.environ.setdefault(_name, _value)
 
 FORMATS = ("pdf", "svg", "png")
 ROOT = Path(workflow.basedir)

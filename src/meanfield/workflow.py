@@ -15,6 +15,10 @@ PACKAGE = "meanfield"
 # The registries are tables of module names: a job's digest covers the entries it uses instead of the table, so that
 # a new entry reruns nothing. Logs, error classes and the place of compiled code change no result.
 OPEN_MODULES = {"meanfield.registry", "meanfield.logs", "meanfield.errors", "meanfield.caches"}
+# Of the environment of each job, for the GNU C library: arrays of a few megabytes, which come and go with every risk,
+# stay with the process when they are freed. Handed back to the system, their pages are faulted in anew each time, which
+# took a third of some jobs. Numbers in bytes; other systems know neither name.
+KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
 
 
 def _module_file(name: str, source: Path) -> Path | None:

@@ -325,7 +325,7 @@ main(sys.argv[1:])
 
 
 def test_the_command_runs_end_to_end_without_optional_libraries(tmp_path):
-    parts = ["A", "B", "C800", "inner", "startup", "growth"]
+    parts = ["A", "B", "C800", "inner", "startup", "risks", "growth"]
     arguments = ["--quick", "--rounds", "2", "--output", tmp_path, "--only", *parts]
     done = subprocess.run(
         [sys.executable, "-c", HIDDEN, *arguments],
@@ -339,6 +339,8 @@ def test_the_command_runs_end_to_end_without_optional_libraries(tmp_path):
     assert {entry["method"] for entry in report["rows"]} >= {OURS, "numpy, plain", "numpy, exact blocks"}
     assert len(report["inner_loops"]) == 8  # four methods, two types
     assert all(len(times) == 2 and min(times) > 0 for one in report["inner_loops"].values() for times in one.values())
+    assert set(report["risks"]) == {"isotropic", "anisotropic"}
+    assert all(len(times) == 2 and min(times) > 0 for one in report["risks"].values() for times in one.values())
     assert set(report["growth"]) == {"neurons", "dimension", "iterations", "replicates", "threads"}
     text = json.dumps(report)
     assert str(Path.home()) not in text
