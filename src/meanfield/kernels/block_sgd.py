@@ -79,13 +79,14 @@ def block_size(dimension: int, neurons: int = 1) -> int:
     return 64 if dimension * neurons <= 1 << 20 else 128
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True)
 def _coast(u, v, first, last, carried, kept):
-    # (u, v) <- (u + carried v, kept v), elementwise: what the old velocity does during a block.
-    for n in range(first, last):
-        velocity = v[n]
-        u[n] += carried * velocity
-        v[n] = kept * velocity
+    # (u, v) <- (u + carried v, kept v), elementwise: what the old velocity does during a block. Whole vectors.
+    by, left = lanes.splat(carried), lanes.splat(kept)
+    for n in range(first, last, lanes.width(u)):
+        velocity = lanes.load(v, n)
+        lanes.store(u, n, lanes.fma(by, velocity, lanes.load(u, n)))
+        lanes.store(v, n, lanes.multiply(left, velocity))
 
 
 # -- the sweeps ------------------------------------------------------------------------------------------------------

@@ -195,29 +195,30 @@ def _sweep(count, y, rates, shape, network, work, outputs, response):
             )
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
+@nb.njit(nogil=True)
 def _mix(fields, weights, states, first, last):
-    # fields[f] <- sum_h weights[f, h] fields[h] for the states f, elementwise.
+    # fields[f] <- sum_h weights[f, h] fields[h] for the states f, elementwise; whole vectors, one or two states.
+    one, two = fields[0], fields[min(1, fields.shape[0] - 1)]
+    width = lanes.width(one)
+    own, other = lanes.splat(weights[0, 0]), lanes.splat(weights[0, min(1, weights.shape[1] - 1)])
     if states == 1 and fields.shape[0] == 1:
-        one = fields[0]
         if weights[0, 0] != 1:
-            for n in range(first, last):
-                one[n] *= weights[0, 0]
+            for n in range(first, last, width):
+                lanes.store(one, n, lanes.multiply(own, lanes.load(one, n)))
     elif states == 1:
-        one, two = fields[0], fields[1]
-        for n in range(first, last):
-            one[n] = weights[0, 0] * one[n] + weights[0, 1] * two[n]
+        for n in range(first, last, width):
+            kept = lanes.multiply(own, lanes.load(one, n))
+            lanes.store(one, n, lanes.fma(other, lanes.load(two, n), kept))
     else:
-        one, two = fields[0], fields[1]
-        for n in range(first, last):
-            v, w = one[n], two[n]
-            one[n] = weights[0, 0] * v + weights[0, 1] * w
-            two[n] = weights[1, 0] * v + weights[1, 1] * w
-        for h in range(2, fields.shape[0]):
-            more = fields[h]
-            for n in range(first, last):
-                one[n] += weights[0, h] * more[n]
-                two[n] += weights[1, h] * more[n]
+        back, kept = lanes.splat(weights[1, 0]), lanes.splat(weights[1, 1])
+        for n in range(first, last, width):
+            v, w = lanes.load(one, n), lanes.load(two, n)
+            v, w = lanes.fma(other, w, lanes.multiply(own, v)), lanes.fma(kept, w, lanes.multiply(back, v))
+            for h in range(2, fields.shape[0]):
+                more = lanes.load(fields[h], n)
+                v, w = lanes.fma_scalar(weights[0, h], more, v), lanes.fma_scalar(weights[1, h], more, w)
+            lanes.store(one, n, v)
+            lanes.store(two, n, w)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
