@@ -72,8 +72,13 @@ LONG_NAMES = {
 }
 
 
-def labelled(pairs: list[dict], runs: dict[str, xr.Dataset]) -> xr.Dataset:
-    """Return the comparisons of all pairs with names and units."""
+def labelled(pairs: list[dict], runs: dict[str, xr.Dataset], experiment: str) -> xr.Dataset:
+    """Return the comparisons of all pairs of an experiment's simulations with names and units."""
+    if not pairs:
+        raise DataError(
+            f"experiments.{experiment}.simulate: no two simulations to compare; an optimiser with a control "
+            "(control_of) is needed, or with an SGD at its step size, or both tuned"
+        )
     v = io.variable
     found = [compare(runs[pair["first"]], runs[pair["second"]]) for pair in pairs]
     return xr.Dataset(
@@ -103,7 +108,7 @@ if __name__ == "__main__":
             name = Path(path).stem
             runs[name], parameters[name] = dataset, io.parameters(dataset)
         dataset = stamp(
-            labelled(snakemake.params.pairs, runs),
+            labelled(snakemake.params.pairs, runs, snakemake.wildcards.experiment),
             title=f"Comparison of the optimisers of {snakemake.wildcards.experiment}",
             summary="Differences of log risk over common replicates, of optimisers and their controls or SGD.",
             rule=snakemake.rule,

@@ -5,6 +5,7 @@ Every problem is reported as one line that names the key, what was found and wha
 
 import functools
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +114,46 @@ def _schema(path: Path) -> dict:
     return yaml.load(path.read_text(encoding="utf-8"), LOADER)
 
 
+# JSON counts 1.0e+6 among the integers; Python's `range` does not.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, found: isinstance(found, int) and not isinstance(found, bool)
+    ),
+)
+
+
 def schema_problems(config: dict, schema: str | Path, name: str = "config") -> list[str]:
-    """Return one line per violation of the JSON schema; each begins with the name of what is checked."""
-    validator = jsonschema.Draft202012Validator(_schema(Path(schema)))
+    """Return one line per violation of the JSON schema; each begins with the name of what is checked.
+
+    Whole numbers that are written with a point, as 1.0e+6, become integers where the schema wants integers.
+    """
+    validator = _Validator(_schema(Path(schema)))
+    errors = list(validator.iter_errors(config))
+    if _make_integers(config, errors):
+        errors = list(validator.iter_errors(config))
     problems = [
         f"{name}: {line}"
-        for error in sorted(validator.iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
+        for error in sorted(errors, key=lambda e: [str(p) for p in e.absolute_path])
         for line in _explain(error)
     ]
     problems.extend(f"{name}: {key}: {value} is not a finite number" for key, value in words.nonfinite(config))
     return list(dict.fromkeys(problems))
+
+
+def _make_integers(config: dict, errors: Iterable[jsonschema.ValidationError]) -> bool:
+    # Replaces numbers that are integers in all but type where one is needed; returns whether there were any.
+    changed = False
+    for error in errors:
+        found = error.instance
+        if error.validator == "type" and error.validator_value == "integer":
+            if isinstance(found, float) and found.is_integer():
+                *path, last = error.absolute_path
+                functools.reduce(lambda block, key: block[key], path, config)[last] = int(found)
+                changed = True
+        elif error.context:
+            changed |= _make_integers(config, error.context)
+    return changed
 
 
 def _explain(error: jsonschema.ValidationError) -> list[str]:

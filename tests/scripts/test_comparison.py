@@ -12,6 +12,7 @@ from scipy import stats
 from meanfield import config as configuration
 from meanfield import plotting, provenance
 from meanfield import plotting_optimisers as optimisers
+from meanfield.errors import DataError
 from meanfield.families import networks
 
 SCHEMA = ROOT / "schemas/config.schema.yaml"
@@ -77,9 +78,14 @@ def test_methods_of_different_cost_meet_at_a_common_number_of_gradients():
 def test_runs_without_a_common_replicate_have_no_difference():
     script = load("analyse_comparison")
     one, other = simulation("a", method="sgd"), simulation("b", method="sgd", replicates=(7,))
-    labelled = script.labelled([{"first": "a", "second": "b", "kind": "sgd"}], {"a": one, "b": other})
+    labelled = script.labelled([{"first": "a", "second": "b", "kind": "sgd"}], {"a": one, "b": other}, "x")
     assert np.isnan(labelled["final"].values).all()
     assert labelled["kind"].values.tolist() == ["sgd"]
+
+
+def test_nothing_to_compare_is_said():
+    with pytest.raises(DataError, match=r"^experiments\.mine\.simulate: no two simulations to compare; .*control_of"):
+        load("analyse_comparison").labelled([], {}, "mine")
 
 
 def test_pairs_are_controls_and_the_sgd_of_each_group(raw):

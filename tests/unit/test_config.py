@@ -32,6 +32,7 @@ SGD = "experiments.isotropic.simulate.sgd"
         ("experiments.isotropic.neurons", -5, "experiments.isotropic.neurons: -5 found, at least 1 needed"),
         ("experiments.isotropic.neurons", 2.5, "number 2.5 found, integer needed"),
         ("experiments.isotropic.neurons", "many", "text 'many' found, integer needed"),
+        ("experiments.isotropic.problem", "iso", "experiments.isotropic.problem: text 'iso' found, object needed"),
         ("experiments.isotropic.neurons", True, "boolean True found, integer needed"),
         ("experiments.isotropic.simulate.s\ngd", 3, "experiments.isotropic.simulate.s gd: integer 3 found"),
         (f"{SGD}.step_size", "1e-6", "YAML needs a dot and a signed exponent"),
@@ -214,3 +215,26 @@ def test_any_mutation_is_valid_or_refused_in_lines(data):
 def test_the_page_of_parameters_is_current():
     page = (ROOT / "docs/parameters.md").read_text(encoding="utf-8")
     assert page == configuration.parameter_page(SCHEMA), "python -m meanfield parameters > docs/parameters.md"
+
+
+def test_a_whole_number_with_a_point_is_an_integer(base):
+    config = changed(changed(base, f"{SGD}.iterations", 1.0e7), "experiments.isotropic.problem.dimension", 40.0)
+    checked = configuration.check(config, SCHEMA)
+    run = checked["experiments"]["isotropic"]
+    assert type(run["simulate"]["sgd"]["iterations"]) is int
+    assert type(run["problem"]["dimension"]) is int
+    assert checked == base
+    assert type(run["simulate"]["sgd"]["step_size"]) is float
+
+
+def test_whole_numbers_do_not_hide_other_slips(base):
+    config = changed(changed(base, f"{SGD}.iterations", 1.0e7), "experiments.isotropic.neurons", 2.5)
+    with pytest.raises(ConfigError) as caught:
+        configuration.check(config, SCHEMA)
+    assert str(caught.value) == "config: experiments.isotropic.neurons: number 2.5 found, integer needed"
+
+
+def test_a_problem_of_the_wrong_type_is_one_line(base):
+    with pytest.raises(ConfigError) as caught:
+        configuration.check(changed(base, "experiments.isotropic.problem", "iso"), SCHEMA)
+    assert len(str(caught.value).splitlines()) == 1

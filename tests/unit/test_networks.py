@@ -69,7 +69,7 @@ NEW = "isotropic.simulate.new"
         ({"isotropic.simulate.limits": {**RUN, "method": "sgd", "step_size": 1e-3}}, "the name 'limits' is reserved"),
         (
             {"isotropic.sweeps.sgd_1em5": SWEEP},
-            "isotropic: the name 'sgd_1em5' is taken under simulate of another experiment; choose another one",
+            "isotropic.sweeps: the name 'sgd_1em5' is taken under simulate of nonmonotone_far, nonmonotone_near",
         ),
         (
             {"isotropic.sweeps.new": {**SWEEP, "horizon": 1.0}},
@@ -86,7 +86,15 @@ NEW = "isotropic.simulate.new"
         ),
         (
             {"isotropic.sweeps.new": {**SWEEP, "method": "nesterov", "grid": {"step_size": [1.0], "momentum": [1.0]}}},
-            "sweeps.new.hyperparameters.momentum: 1.0 found; a number of at least 0 and less than 1 needed",
+            "isotropic.sweeps.new.grid.momentum: 1.0 found; a number of at least 0 and less than 1 needed",
+        ),
+        (
+            {"isotropic.sweeps.new": {**SWEEP, "method": "entropy_sgd", "hyperparameters": {"scope": 0.1}}},
+            "isotropic.sweeps.new.evaluations: 10 found, an iteration of entropy_sgd takes 20",
+        ),
+        (
+            {"isotropic.sweeps.new": {**{k: v for k, v in SWEEP.items() if k != "evaluations"}, "horizon": 1e-9}},
+            "isotropic.sweeps.new.horizon: 1e-09 found, a step of",
         ),
         (
             {"anisotropic.widths.new": {**STUDY, "neurons": [20, 20]}},

@@ -48,7 +48,7 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
     for part, entries in parts.items():
         found += [f"{key}.{part}: the name {name!r} is reserved" for name in RESERVED if name in entries]
     for name, sweep in parts["sweeps"].items():
-        found += _sweep_problems(f"{key}.sweeps.{name}", sweep)
+        found += _sweep_problems(f"{key}.sweeps.{name}", sweep, experiment)
     for name, study in parts["widths"].items():
         found += method_problems(f"{key}.widths.{name}", study)
         found += increasing_problems(f"{key}.widths.{name}.neurons", study["neurons"])
@@ -56,9 +56,7 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
             found.append(f"{key}.widths.{name}: a limit equation under {key}.solve is needed to compare with")
         if not method_problems("", study) and _matched(study, experiment) is None:
             found.append(f"{key}.widths.{name}.method: {study['method']!r} found, which has no constant clock")
-    for part, names in _taken(config, experiment).items():
-        for name in sorted(names & {other for kind in PARTS if kind != part for other in parts[kind]}):
-            found.append(f"{key}: the name {name!r} is taken under {part} of another experiment; choose another one")
+    found += _taken_names(config, key, experiment)
     broken = []
     for name, simulation in parts["simulate"].items():
         lines = _simulation_problems(f"{key}.simulate.{name}", simulation, experiment)
@@ -89,14 +87,20 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
     return found
 
 
-def _taken(config: dict, experiment: dict) -> dict[str, set[str]]:
-    # Names under each part of the other experiments: datasets are told apart by them.
-    others = [
-        block
-        for block in config["experiments"].values()
-        if block is not experiment and block["problem"]["kind"] in SOLVERS
-    ]
-    return {part: {name for block in others for name in block.get(part, {})} for part in PARTS}
+def _taken_names(config: dict, key: str, experiment: dict) -> list[str]:
+    # Datasets are told apart by their names: what names a simulation here must not name a limit there. The experiments
+    # in the minority hear of it.
+    blocks = {name: block for name, block in config["experiments"].items() if block["problem"]["kind"] in SOLVERS}
+    found = []
+    for own in PARTS:
+        for name in experiment.get(own, {}):
+            holders = {part: [one for one, block in blocks.items() if name in block.get(part, {})] for part in PARTS}
+            for part, others in holders.items():
+                here = part == own or name in experiment.get(part, {})
+                if others and not here and len(others) >= len(holders[own]):
+                    taken = f"the name {name!r} is taken under {part} of {', '.join(others)}"
+                    found.append(f"{key}.{own}: {taken}; choose another one")
+    return found
 
 
 def _simulation_problems(key: str, simulation: dict, experiment: dict) -> list[str]:
@@ -158,15 +162,27 @@ def _control_problems(key: str, simulation: dict, experiment: dict) -> list[str]
     return []
 
 
-def _sweep_problems(key: str, sweep: dict) -> list[str]:
+def _sweep_problems(key: str, sweep: dict, experiment: dict) -> list[str]:
     if ("evaluations" in sweep) == ("horizon" in sweep):
         return [f"{key}: exactly one of evaluations, horizon needed"]
     for candidate in candidates(sweep):
-        found = method_problems(key, {"method": sweep["method"], "hyperparameters": candidate["hyperparameters"]})
+        settings = {"method": sweep["method"], **candidate}
+        found = method_problems(key, settings)
         if found:
+            varied = [name for name in sweep["grid"] if any(f"{key}.hyperparameters.{name}:" in line for line in found)]
+            for name in varied:
+                found = [line.replace(f"{key}.hyperparameters.{name}:", f"{key}.grid.{name}:") for line in found]
             return found
-        if not 0 < candidate["step_size"] < 1000:
-            return [f"{key}.grid.step_size: {candidate['step_size']!r} found, a number in (0, 1000) needed"]
+        step = candidate["step_size"]
+        if not 0 < step < 1000:
+            return [f"{key}.grid.step_size: {step!r} found, a number in (0, 1000) needed"]
+        method = registry.load(registry.METHODS, sweep["method"])
+        least = method.evaluations(method.Hyperparameters(**candidate["hyperparameters"]))
+        if sweep.get("evaluations", least) < least:
+            return [f"{key}.evaluations: {sweep['evaluations']} found, an iteration of {sweep['method']} takes {least}"]
+        pace = _matched(settings, experiment) or step
+        if sweep.get("horizon", pace) < pace:
+            return [f"{key}.horizon: {sweep['horizon']:g} found, a step of {step:g} takes {pace:g} of mean-field time"]
     return []
 
 
