@@ -57,6 +57,7 @@ from meanfield.kernels.tiles import (
     layout,
     padded,
     predict,
+    scale_rows,
     update,
     way_of,
 )
@@ -253,19 +254,6 @@ def _fetch(inputs, index, targets, step_sizes, k, count, panels, x, y, steps, co
         steps[lane] = step_sizes[k + lane]
 
 
-@nb.njit(nogil=True, fastmath={"contract"})
-def _scale_rows(x, e, response, count, block, columns, out):
-    # The samples times what they move the weights by, in the layout of the update.
-    width = lanes.width(x)
-    for k in range(count):
-        factor = e[k] * response[k]
-        for j in range(0, columns, width):
-            length = min(width, columns - j)
-            row, target = x[k * columns + j : k * columns + j + length], out[j * block + k * width :]
-            for n in range(length):
-                target[n] = factor * row[n]
-
-
 # -- the run ---------------------------------------------------------------------------------------------------------
 
 
@@ -323,9 +311,9 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
         _sweep(count, y, steps, (neurons, chunk, block), network, work, outputs, responses, scheme)
         if increments.size > 0:
             increments[k : k + count] = e[:count]
-        _scale_rows(x, e, moves[count], count, block, columns, scaled)
+        scale_rows(x, e, moves[count], count, block, columns, scaled)
         if not single:
-            _scale_rows(x, e, kicks[count], count, block, columns, scaled_kicks)
+            scale_rows(x, e, kicks[count], count, block, columns, scaled_kicks)
         pending = count
         k += count
 

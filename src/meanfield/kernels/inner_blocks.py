@@ -46,6 +46,7 @@ from meanfield.kernels.tiles import (
     layout,
     padded,
     predict,
+    scale_rows,
     update,
     way_of,
 )
@@ -271,10 +272,7 @@ def _run_block(
         start, end = tile * TILE, min((tile + 1) * TILE, stride)
         _mix(fields, mixing, states, start * columns, end * columns)
     for f in range(states):
-        for k in range(count):
-            weight = e[k] * ends[f, k]
-            for j in range(columns):
-                scaled[j // width * width * block + k * width + j % width] = weight * x[k * columns + j]
+        scale_rows(x, e, ends[f], count, block, columns, scaled)
         for tile in range(moved.size):
             end, way = min((tile + 1) * TILE, stride), way_of(moved[tile], count, columns)
             if way == BY_NEURON:

@@ -57,6 +57,19 @@ def padded(size: int, multiple: int = PAD) -> int:
 # vector of coordinates j … of sample k, j a multiple of the width. Both keep a pass over a tile within few pages.
 
 
+@nb.njit(nogil=True, fastmath={"contract"})
+def scale_rows(x, e, response, count, block, columns, out):
+    """Fill `out` with the samples times what they move the weights by, e[k] response[k], in the layout of `update`."""
+    width = lanes.width(x)
+    for k in range(count):
+        factor = e[k] * response[k]
+        for j in range(0, columns, width):
+            length = min(width, columns - j)
+            row, target = x[k * columns + j : k * columns + j + length], out[j * block + k * width :]
+            for n in range(length):
+                target[n] = factor * row[n]
+
+
 @nb.njit(nogil=True)
 def way_of(moved, count, columns):
     """Return how `update` moves a tile of whose neurons so many moved, counted over `count` iterations."""
