@@ -1,5 +1,7 @@
 """Rule run_flows: move ensembles, Gaussian families and densities along gradient flows towards several targets."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,6 +9,7 @@ import xarray as xr
 
 from meanfield import io
 from meanfield.analysis.intervals import mean_interval
+from meanfield.errors import DivergenceError
 from meanfield.kernels.streams import INITIAL_WEIGHTS, INJECTED_NOISE, TEST_POINTS, seed_sequence
 from meanfield.logs import logged_to, logger
 from meanfield.problems.plane import muller_brown
@@ -23,6 +26,8 @@ FLOWS = (
 )  # fmt: skip
 # Errors below this are zero up to rounding.
 TINY = 1e-16
+# The check of invariance halves its steps at most so many times.
+HALVINGS = 30
 
 
 def target_of(settings: dict, nodes: int):
@@ -34,12 +39,8 @@ def target_of(settings: dict, nodes: int):
     return PlaneGibbs(muller_brown(), settings["temperature"], tuple(settings["box"]), nodes)
 
 
-def _steps(horizon: float, step_size: float, records: int) -> list[int]:
-    return np.rint(np.linspace(0, horizon / step_size, records + 1)).astype(int).tolist()
-
-
 def _curves(name: str, number: int, settings: dict, parameters: dict) -> dict[str, flows.Errors]:
-    # Errors along every flow, shapes (record,) or (record, replicate).
+    # Errors along every flow at equidistant times, shapes (record,) or (record, replicate).
     logger.info("target %s", name)
     target = target_of(settings, parameters["grid_nodes"])
     mean, covariance = np.array(settings["start_mean"]), np.diag(settings["start_variance"])
@@ -50,24 +51,68 @@ def _curves(name: str, number: int, settings: dict, parameters: dict) -> dict[st
     shape = (parameters["replicates"], parameters["particles"])
     starts = np.random.default_rng(seeds[0]).multivariate_normal(mean, covariance, shape)
     clip = settings.get("largest_gradient", np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        slopes = (
+            target.gradient(starts),
+            *flows.expectations(target, mean, covariance, parameters["quadrature_nodes"]),
+        )
+    if not all(np.isfinite(slope).all() for slope in slopes):
+        raise DivergenceError(
+            f"{experiment}, target {name!r}: the gradient of the potential is not finite at the start; likely cause: "
+            f"targets.{name}.start_mean or start_variance is too large"
+        )
     found = {}
-    for flow, step_size in settings["step_sizes"].items():
-        steps = _steps(settings["horizon"], step_size, records)
+    for flow, longest in settings["step_sizes"].items():
+        each, step_size = flows.divided(settings["horizon"] / records, longest)
         generator = np.random.default_rng(seeds[1])
-        moments = flows.run_particles(
-            target, starts, flow, step_size=step_size, records=steps, generator=generator, clip=clip
-        )
+        with _named(parameters, name, flow, f"step_sizes.{flow} = {longest:g} is too large"):
+            moments = flows.run_particles(
+                target, starts, flow, step_size=step_size, records=[each * n for n in range(records + 1)],
+                generator=generator, clip=clip,
+            )  # fmt: skip
+            if flow == "wasserstein" and isinstance(target, Gaussian):
+                _demand_stability(target, step_size)
         found[f"particles_{flow}"] = flows.errors(target, moments)
+    each = -(-settings["gaussian_steps"] // records)
     for flow in ("wasserstein", "affine", "fisher_rao"):
-        step_size = settings["horizon"] / settings["gaussian_steps"]
-        steps = _steps(settings["horizon"], step_size, records)
-        moments = flows.run_gaussian(
-            target, mean, covariance, flow, step_size=step_size, records=steps, nodes=parameters["quadrature_nodes"]
-        )
-        found[f"gaussian_{flow}"] = flows.errors(target, moments)
+        step_size = settings["horizon"] / (each * records)
+        with _named(parameters, name, flow, f"gaussian_steps = {settings['gaussian_steps']} are too few"):
+            moments = flows.run_gaussian(
+                target, mean, covariance, flow, step_size=step_size, records=[each * n for n in range(records + 1)],
+                nodes=parameters["quadrature_nodes"],
+            )  # fmt: skip
+            errors = flows.errors(target, moments)
+            if isinstance(target, Gaussian):
+                _demand_descent(errors.divergence, each * step_size)
+        found[f"gaussian_{flow}"] = errors
     if "box" in settings:
         found["density_fisher_rao"] = _density(target, mean, covariance, settings, parameters)
     return found
+
+
+@contextmanager
+def _named(parameters: dict, name: str, flow: str, cause: str) -> Iterator[None]:
+    # Turn a flow that diverged into one line.
+    try:
+        yield
+    except FloatingPointError as error:
+        raise DivergenceError(
+            f"{parameters['experiment']}, target {name!r}, flow {flow}: {error}; likely cause: targets.{name}.{cause}"
+        ) from error
+
+
+def _demand_stability(target: Gaussian, step_size: float) -> None:
+    # Instability too slow to carry the particles away before the horizon still leaves wrong numbers.
+    largest = 2 * np.linalg.eigvalsh(target.covariance)[0]
+    if step_size > largest * (1 + 1e-12):
+        raise FloatingPointError(f"the particles' steps of {step_size:g} are unstable, at most {largest:g} needed")
+
+
+def _demand_descent(divergence: np.ndarray, interval: float) -> None:
+    # Every flow descends the divergence from a normal law; where the moment equations do not, their steps are unstable.
+    rises = np.flatnonzero(np.diff(divergence) > 1e-6 * divergence[:-1] + 1e-9)
+    if rises.size:
+        raise FloatingPointError(f"the moment equations' divergence rises by time {interval * (rises[0] + 1):.4g}")
 
 
 def _density(target, mean, covariance, settings, parameters) -> flows.Errors:
@@ -83,8 +128,11 @@ def _density(target, mean, covariance, settings, parameters) -> flows.Errors:
 
 
 def _invariance(parameters: dict) -> np.ndarray:
-    # Largest difference of error curves under random affine maps, on the first banana or Gaussian, by flow and map.
-    settings = next(block for block in parameters["targets"].values() if block["kind"] != "muller_brown")
+    # Largest difference of error curves under random affine maps, on the first banana or Gaussian if there is one, by
+    # flow and map.
+    targets = parameters["targets"]
+    name = next((name for name, block in targets.items() if block["kind"] != "muller_brown"), next(iter(targets)))
+    settings = targets[name]
     base = target_of(settings, parameters["grid_nodes"])
     generator = np.random.default_rng(seed_sequence(parameters["seed"], parameters["experiment"], 0, TEST_POINTS))
     starts = generator.multivariate_normal(
@@ -93,17 +141,32 @@ def _invariance(parameters: dict) -> np.ndarray:
     gaps = np.zeros((2, parameters["maps"]))
     for m in range(parameters["maps"]):
         matrix, shift = generator.standard_normal((2, 2)) + 2 * np.eye(2), generator.standard_normal(2)
-        mapped = Mapped(base, matrix, shift)
+        pairs = ((base, starts), (Mapped(base, matrix, shift), starts @ matrix.T + shift))
         for n, flow in enumerate(("wasserstein", "affine")):
-            # Short steps: under a stretching map the Wasserstein flow must not blow up, or nothing is compared.
-            step_size = settings["step_sizes"][flow] / 20
-            curves = [
-                flows.errors(target, flows.run_particles(target, x, flow, step_size=step_size, records=[0, 100, 400],
-                                                         generator=np.random.default_rng(m)))
-                for target, x in ((base, starts), (mapped, starts @ matrix.T + shift))
-            ]  # fmt: skip
-            gaps[n, m] = max(np.abs(a - b).max() for a, b in zip(*curves, strict=True))
+            gap = _gap(pairs, flow, settings["step_sizes"][flow] / 20, m)
+            if gap is None:
+                raise DivergenceError(
+                    f"{parameters['experiment']}, target {name!r}, flow {flow}: the check of invariance diverges "
+                    f"with any step; likely cause: targets.{name}.start_mean or start_variance is too large"
+                )
+            gaps[n, m] = gap
     return gaps
+
+
+def _gap(pairs: tuple, flow: str, step_size: float, seed: int) -> float | None:
+    # Short steps: under a stretching map the Wasserstein flow must not blow up, or nothing is compared. A map that
+    # stretches more than most gets shorter ones.
+    for halvings in range(HALVINGS):
+        try:
+            curves = [
+                flows.errors(target, flows.run_particles(target, x, flow, step_size=step_size / 2**halvings,
+                                                         records=[0, 100, 400], generator=np.random.default_rng(seed)))
+                for target, x in pairs
+            ]  # fmt: skip
+        except FloatingPointError:
+            continue
+        return max(np.abs(a - b).max() for a, b in zip(*curves, strict=True))
+    return None
 
 
 def run(parameters: dict) -> xr.Dataset:

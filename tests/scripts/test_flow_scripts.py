@@ -6,8 +6,9 @@ import yaml
 from conftest import ROOT, load
 
 from meanfield import config as configuration
-from meanfield.errors import ConfigError
+from meanfield.errors import ConfigError, DivergenceError
 from meanfield.families import multiscale, sampling
+from meanfield.sampling import targets
 
 SCHEMA = ROOT / "schemas/config.schema.yaml"
 
@@ -60,6 +61,141 @@ def test_conditioning_slows_one_flow_alone(flows):
     times = flows["relaxation_time"]
     assert times.sel(scheme="wasserstein", condition=100.0) > 10 * times.sel(scheme="wasserstein", condition=1.0)
     assert times.sel(scheme="affine", condition=100.0) < 1.5 * times.sel(scheme="affine", condition=1.0)
+
+
+MINE = {
+    "order": 1, "label": "m", "kind": "gaussian", "condition": 3.0, "start_mean": [2.0, 1.0],
+    "start_variance": [0.5, 2.0], "horizon": 1.0, "step_sizes": {"wasserstein": 0.19, "affine": 0.15},
+    "gaussian_steps": 7,
+}  # fmt: skip
+
+
+def mine(changes=None, **others):
+    # The experiment with one target and nothing more than is needed.
+    config = merged()
+    block = config["experiments"]["sampling"]
+    block.update(others)
+    block["targets"] = {"mine": {**MINE, **(changes or {})}}
+    return load("run_flows").run(sampling.flow_parameters(configuration.check(config, SCHEMA), "sampling"))
+
+
+def divergence(k, shift):
+    return 0.5 * ((k - 1 - np.log(k)).sum(axis=-1) + (shift**2).sum(axis=-1))
+
+
+def test_states_are_at_the_times_of_their_labels():
+    # Neither 0.19, 0.15 nor 1/7 divides the interval 0.2: each takes two steps of 0.1 there.
+    found = mine({"start_mean": [20.0, 10.0]}, particles=400, replicates=10).sel(target="mine")
+    t, c, c0, m0 = found["time"].values[:, None], np.array([1.0, 3.0]), np.array([0.5, 2.0]), np.array([20.0, 10.0])
+    assert t[:, 0].tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    exact = {"wasserstein": divergence(1 + np.exp(-2 * t / c) * (c0 / c - 1), np.exp(-t / c) * m0 / np.sqrt(c))}
+    for flow, share in (("affine", np.exp(-2 * t)), ("fisher_rao", np.exp(-t))):
+        k = 1 / (1 + share * (c / c0 - 1))
+        factor = np.sqrt(share * k * c / c0) if flow == "affine" else share * k * c / c0
+        exact[flow] = divergence(k, factor * m0 / np.sqrt(c))
+    for flow, expected in exact.items():
+        np.testing.assert_allclose(found["divergence"].sel(flow=f"gaussian_{flow}"), expected, rtol=1e-4, err_msg=flow)
+    # Euler's method has closed forms too: of the mean the factor 1 - h/c a step.
+    steps = np.arange(0, 11, 2)[:, None]
+    mean = np.sqrt(((((1 - 0.1 / c) ** steps) * m0) ** 2 / c).sum(axis=-1))
+    np.testing.assert_allclose(found["mean"].sel(flow="particles_wasserstein"), mean, rtol=0.01)
+    # Of the affine flow: m <- (1 - h C/c) m and C <- (1 - h C/c)^2 C + 2 h C, but for terms of order 1/J.
+    m, v, curve = m0, c0, []
+    for step in range(11):
+        if step % 2 == 0:
+            curve.append(np.sqrt((m**2 / c).sum()))
+        m, v = (1 - 0.1 * v / c) * m, (1 - 0.1 * v / c) ** 2 * v + 0.2 * v
+    # The covariances' noise adds up: only the first records are that sharp.
+    np.testing.assert_allclose(found["mean"].sel(flow="particles_affine")[:3], curve[:3], rtol=0.01)
+
+
+def test_fewer_gaussian_steps_than_records_are_enough():
+    found = mine({"gaussian_steps": 3})["divergence"].sel(target="mine", flow="gaussian_wasserstein")
+    assert found.sizes["record"] == 6
+    assert np.isfinite(found).all()
+
+
+def test_one_muller_brown_target_is_enough():
+    config = merged()
+    block = config["experiments"]["sampling"]
+    whole = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    wells = whole["experiments"]["sampling"]["targets"]["wells"]
+    block["targets"] = {"wells": {**wells, "horizon": 0.05, "gaussian_steps": 10}}
+    found = load("run_flows").run(sampling.flow_parameters(configuration.check(config, SCHEMA), "sampling"))
+    assert np.isfinite(found["divergence"].sel(target="wells")).all()
+    assert (found["invariance_gap"].sel(moved="affine") < 1e-8).all()
+    assert (found["invariance_gap"].sel(moved="wasserstein") > 1e-8).all()
+    from matplotlib import pyplot as plt
+
+    drawn = load("ext_sampling_flows", "workflow_scripts/figures").draw(found)
+    drawn.canvas.draw()
+    plt.close(drawn)
+
+
+def test_the_check_of_invariance_shortens_its_steps_where_a_map_stretches():
+    # Curvature 100 becomes 10^4 under this map: the largest stable step is 2e-4.
+    base = targets.Gaussian(np.zeros(2), np.diag([1.0, 0.01]))
+    starts, matrix = np.random.default_rng(0).normal(size=(2, 10, 2)), np.diag([1.0, 0.1])
+    pairs = ((base, starts), (targets.Mapped(base, matrix, np.ones(2)), starts @ matrix + 1))
+    assert 1e-3 < load("run_flows")._gap(pairs, "wasserstein", 1e-3, 0) < np.inf
+    assert load("run_flows")._gap(pairs, "affine", 1e-3, 0) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"condition": 0.01, "horizon": 5.0, "step_sizes": {"wasserstein": 0.05, "affine": 0.01}},
+            r"^sampling, target 'mine', flow wasserstein: the particles diverged by time [\d.]+; likely cause: "
+            r"targets\.mine\.step_sizes\.wasserstein = 0\.05 is too large$",
+        ),
+        (
+            {"start_variance": [1000.0, 1000.0]},
+            r"flow affine: the particles diverged .* targets\.mine\.step_sizes\.affine = 0\.15 is too large$",
+        ),
+        (
+            {"condition": 0.01, "horizon": 0.51, "step_sizes": {"wasserstein": 0.0204, "affine": 0.005}},
+            r"^sampling, target 'mine', flow wasserstein: the particles' steps of 0\.0204 are unstable, at most 0\.02 "
+            r"needed; likely cause: targets\.mine\.step_sizes\.wasserstein = 0\.0204 is too large$",
+        ),
+        (
+            {"condition": 1.0, "start_variance": [1.0, 1.0], "horizon": 15.0, "gaussian_steps": 5},
+            r"^sampling, target 'mine', flow wasserstein: the moment equations' divergence rises by time 3; likely "
+            r"cause: targets\.mine\.gaussian_steps = 5 are too few$",
+        ),
+        (
+            {"condition": 3.0, "start_variance": [1000.0, 1000.0], "step_sizes": {"wasserstein": 0.1, "affine": 1e-3},
+             "gaussian_steps": 20},
+            r"^sampling, target 'mine', flow \w+: the moment equations diverged by time [\d.]+; likely cause: "
+            r"targets\.mine\.gaussian_steps = 20 are too few$",
+        ),
+        (
+            {"kind": "muller_brown", "temperature": 20.0, "box": [-3.5, 2.5, -2.2, 4.0], "condition": None,
+             "start_mean": [900.0, 900.0]},
+            r"^sampling, target 'mine': the gradient of the potential is not finite at the start; likely cause: "
+            r"targets\.mine\.start_mean or start_variance is too large$",
+        ),
+    ],
+    ids=["particles", "affine particles", "slowly", "moments slowly", "moments", "start"],
+)  # fmt: skip
+def test_divergence_is_one_line_with_its_key(changes, words, monkeypatch):
+    if changes.get("condition", 0) is None:
+        changes = {key: value for key, value in changes.items() if key != "condition"}
+        monkeypatch.delitem(MINE, "condition")
+    with pytest.raises(DivergenceError, match=words):
+        mine(changes)
+
+
+def test_a_wide_start_works_with_enough_steps():
+    changes = {"start_variance": [1e3, 1e3], "step_sizes": {"wasserstein": 0.1, "affine": 1e-3}, "gaussian_steps": 2000}
+    found = mine(changes)
+    assert np.isfinite(found["relaxation_time"]).all()
+    assert np.isfinite(found["divergence"].sel(flow="gaussian_fisher_rao")).all()
+
+
+def test_the_longest_step_may_be_the_interval_up_to_rounding():
+    # Three steps of 0.1 are a bit more than 0.3.
+    mine({"horizon": 0.3, "step_sizes": {"wasserstein": 0.1, "affine": 0.1}}, records=3)
 
 
 def test_the_multiscale_study_has_labels_and_known_values(hmm):

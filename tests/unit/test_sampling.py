@@ -69,6 +69,94 @@ def test_gaussian_flows_are_the_closed_forms():
         np.testing.assert_array_equal(found.means[0], mean)
 
 
+def moved(target, mean, covariance, flow, t):
+    # Moments at time t in closed form, coordinate by coordinate: Ornstein and Uhlenbeck, or interpolated precisions.
+    c0, c, shift = covariance, np.diag(target.covariance), mean - target.mean
+    if flow == "wasserstein":
+        return target.mean + np.exp(-t / c) * shift, c + np.exp(-2 * t / c) * (c0 - c)
+    share = np.exp(-2 * t) if flow == "affine" else np.exp(-t)
+    found = 1 / (1 / c + share * (1 / c0 - 1 / c))
+    return target.mean + (np.sqrt(share * found / c0) if flow == "affine" else share * found / c0) * shift, found
+
+
+FLOWS = ("wasserstein", "affine", "fisher_rao")
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_relaxation_times_solve_the_closed_forms(flow):
+    target = targets.Gaussian(np.array([1.0, -2.0]), np.diag([1.0, 30.0]))
+    mean, variances = np.array([3.0, 1.0]), np.array([0.5, 2.0])
+    for threshold in (3.0, 0.1, 1e-6):
+        time = flows.relaxation_time(target, mean, np.diag(variances), flow, threshold)
+        at, variance = moved(target, mean, variances, flow, time)
+        found = flows.errors(target, flows.Moments(at, np.diag(variance)))
+        assert found.divergence == pytest.approx(threshold, rel=1e-8)
+    far = flows.errors(target, flows.Moments(mean, np.diag(variances))).divergence
+    assert flows.relaxation_time(target, mean, np.diag(variances), flow, 1.01 * far) == 0
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_exact_divergences_are_those_of_the_moment_equations(flow):
+    # Start and target do not commute.
+    target = targets.Gaussian(np.array([1.0, -2.0]), np.array([[2.0, 0.7], [0.7, 1.0]]))
+    mean, covariance = np.array([2.0, 1.0]), np.array([[0.5, -0.3], [-0.3, 3.0]])
+    found = flows.run_gaussian(target, mean, covariance, flow, step_size=0.01, records=[0, 50, 200, 1000], nodes=2)
+    exact = flows.exact_divergence(target, mean, covariance, flow)
+    expected = [exact(t) for t in (0.0, 0.5, 2.0, 10.0)]
+    np.testing.assert_allclose(flows.errors(target, found).divergence, expected, rtol=1e-6, atol=1e-14)
+
+
+def test_relaxation_times_are_found_however_long_or_stiff():
+    # Of one coordinate with variance k relative to the target's the Fisher-Rao flow has the precision 1 + s (1/k - 1).
+    wide = targets.Gaussian(np.zeros(2), np.diag([1.0, 1e8]))
+    time = flows.relaxation_time(wide, np.zeros(2), np.diag([1.0, 1e-6]), "fisher_rao", 0.1)
+    k = 1 / (1 + np.exp(-time) * (1e14 - 1))
+    assert time == pytest.approx(32.209, abs=0.2)
+    assert (k - 1 - np.log(k)) / 2 == pytest.approx(0.1, rel=1e-6)
+    unit = targets.Gaussian(np.zeros(2), np.eye(2))
+    times = [flows.relaxation_time(unit, np.ones(2), 1e3 * np.eye(2), flow, 0.1) for flow in FLOWS]
+    assert np.all(np.diff(times) != 0)
+    assert np.isfinite(times).all()
+    # Thresholds and variances at the ends of what numbers hold.
+    for flow in FLOWS:
+        assert 300 < flows.relaxation_time(unit, np.ones(2), 2 * np.eye(2), flow, 1e-300) < 800
+        assert 0 < flows.relaxation_time(unit, np.zeros(2), 1e-300 * np.eye(2), flow, 0.1) < 800
+
+
+def test_intervals_are_divided_into_the_fewest_equal_steps():
+    assert flows.divided(0.2, 0.19) == (2, 0.1)
+    assert flows.divided(0.2, 0.3) == (1, 0.2)
+    assert flows.divided(1.0, 0.3) == (4, 0.25)
+    # Multiples up to rounding keep the step's bits: .3/.1 < 3 and .7/.1 < 7, .25/.01 = 25.
+    for count, step in ((3, 0.1), (7, 0.1), (25, 0.01), (1, 1 / 3)):
+        assert flows.divided(count * step, step) == (count, step)
+        assert flows.divided(np.nextafter(count * step, 9), step) == (count, step)
+
+
+@pytest.mark.parametrize(("flow", "step_size"), [("wasserstein", 0.05), ("affine", 5.0)])
+def test_particles_that_blow_up_are_named(flow, step_size):
+    narrow = targets.Gaussian(np.zeros(2), np.diag([1.0, 0.01]))
+    settings = {"records": [0, 400], "generator": np.random.default_rng(0)}
+    with pytest.raises(FloatingPointError, match=r"the particles diverged by time \d"):
+        flows.run_particles(narrow, ensemble(20), flow, step_size=step_size, **settings)
+
+
+def test_particles_just_below_the_largest_stable_step_are_not_refused():
+    # Largest step 2/100; at 99.9 % of it the variance is 1000 times too large, as it must be: C / (1 - h/(2C)).
+    narrow = targets.Gaussian(np.zeros(2), np.diag([1.0, 0.01]))
+    found = flows.run_particles(
+        narrow, ensemble(20), "wasserstein", step_size=0.01998, records=[4000], generator=np.random.default_rng(0)
+    )
+    assert 1 < found.covariances[0, 0, 1, 1] < 100
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_too_long_steps_of_moment_equations_are_named(flow):
+    narrow = targets.Gaussian(np.zeros(2), np.diag([1.0, 0.01]))
+    with pytest.raises(FloatingPointError, match=r"the moment equations diverged by time \d"):
+        flows.run_gaussian(narrow, np.ones(2), np.eye(2), flow, step_size=3.0, records=[0, 100], nodes=3)
+
+
 def test_the_gaussian_integrator_has_order_four():
     banana, mean, covariance = targets.Banana(0.1), np.array([0.0, 0.0]), 4 * np.eye(2)
     ends = [
