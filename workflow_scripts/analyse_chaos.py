@@ -15,6 +15,7 @@ from meanfield.analysis.chaos import (
     percentiles,
 )
 from meanfield.analysis.intervals import Interval
+from meanfield.analysis.solutions import cell_records
 from meanfield.labels import with_ends
 from meanfield.logs import logged_to
 from meanfield.provenance import stamp
@@ -44,8 +45,9 @@ def analyse(
     v = io.variable
     replicates, neurons = runs.sizes["replicate"], runs["neurons"].values
     names = list(map(str, runs["function"].values))
-    at = int(np.flatnonzero(runs["time"].values == time)[0])
-    kept = int(np.flatnonzero(runs["law_time"].values == time)[0])
+    at = int(np.flatnonzero(runs["asked_time"].values == time)[0])
+    kept = int(np.flatnonzero(runs["law_record"].values == at)[0])
+    shown = int(cell_records(limit, runs)[0, at])  # of all widths alike
     drawn, uniform = bootstrap_weights(replicates, resamples), np.full((1, replicates), 1 / replicates)
     every = covariances(runs, uniform)[0]
     # Of the resamples only the time that is shown.
@@ -78,7 +80,7 @@ def analyse(
             f"power of N in the covariance of {name}",
         )
         last = percentiles(
-            neurons[-1] * now[n, -1] / expected[n, at], neurons[-1] * samples[:, n, -1] / expected[n, at], level
+            neurons[-1] * now[n, -1] / expected[n, shown], neurons[-1] * samples[:, n, -1] / expected[n, shown], level
         )
         found |= with_ends(
             f"{name}_covariance_ratio", "", last, f"covariance of {name} at the largest N over the predicted one"
@@ -94,11 +96,11 @@ def analyse(
             **with_ends("distance", "width", distance, "Hoeffding distance of the pair law from the product law"),
             **with_ends("distance_slope", "", distance_slope, "power of N in the distance of the pair law"),
             "covariance_path": v("function width record", neurons[:, None] * every, "N times covariances along runs"),
-            "expected_path": v("function record", expected, "its limit by the linearised equation"),
-            "expected": v("function", expected[:, at], "its limit by the linearised equation, at the time shown"),
-            "spread": v("function", part["spread"].values[:, at], "variance of one neuron in the limit"),
+            "expected_path": v("function path", expected, "its limit by the linearised equation"),
+            "expected": v("function", expected[:, shown], "its limit by the linearised equation, at the time shown"),
+            "spread": v("function", part["spread"].values[:, shown], "variance of one neuron in the limit"),
             "noise_ratio": v("", ratio, "step size times N"),
-            "shown_time": v("", time, "mean-field time shown"),
+            "shown_time": v("", runs["time"].values[0, at], "mean-field time shown"),
             "replicates": v("", replicates, "replicates of each width"),
             **found,
         },
@@ -106,7 +108,8 @@ def analyse(
             "function": v("function", np.array(names, dtype=str), "test function"),
             "label": v("function", part["label"].values, "its formula"),
             "width": v("width", neurons, "number of neurons"),
-            "time": v("record", runs["time"].values, "mean-field time"),
+            "time": v("width record", runs["time"].values, "mean-field time"),
+            "path_time": v("path", limit["time"].values, "mean-field time of the limit"),
         },
     )  # fmt: skip
 

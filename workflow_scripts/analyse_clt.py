@@ -10,6 +10,7 @@ from meanfield import io
 from meanfield.analysis.chaos import bootstrap_weights, log_slopes, percentiles
 from meanfield.analysis.intervals import Interval, mean_interval
 from meanfield.analysis.normality import anderson, standardised_moments
+from meanfield.analysis.solutions import cell_records
 from meanfield.labels import with_ends
 from meanfield.logs import logged_to
 from meanfield.provenance import stamp
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 
 def scaled(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
     """Return deviations of averages and averaged risk, times root N, shape (function, cell, replicate, record)."""
+    at = cell_records(limit, runs)
     names = list(map(str, runs["function"].values))
-    means = runs["mean"].values - limit["mean"].sel(function=names).values[:, None, None, :]
-    risk = runs["averaged_risk"].values - limit["risk"].values
+    means = runs["mean"].values - limit["mean"].sel(function=names).values[:, at][:, :, None, :]
+    risk = runs["averaged_risk"].values - limit["risk"].values[at][:, None, :]
     return np.concatenate([means, risk[None]]) * np.sqrt(runs["neurons"].values)[None, :, None, None]
 
 
@@ -47,12 +49,12 @@ def analyse(
     v = io.variable
     first = next(iter(runs_of.values()))
     names = [*map(str, first["function"].values), "risk"]
-    at = int(np.flatnonzero(first["time"].values == time)[0])
+    at = int(np.flatnonzero(first["asked_time"].values == time)[0])
     parts = {name: [] for name in ("variance", "low", "high", "mean", "mean_low", "mean_high", "predicted", "initial")}
     tests = {
         name: [] for name in ("shapiro", "shapiro_p", "anderson", "anderson_p", "skewness", "kurtosis", "quantile")
     }
-    neurons, ratios, owners = [], [], []
+    neurons, ratios, owners, times, iterations = [], [], [], [], []
     found: dict[str, tuple] = {}
     probability = (np.arange(quantiles) + 0.5) / quantiles
     part = limit.sel(function=names)
@@ -65,18 +67,15 @@ def analyse(
         band = percentiles(estimate, samples, level)
         mean = mean_interval(values.transpose(2, 0, 1, 3), level)
         ratio = float((runs["step_size"] * runs["neurons"]).values[0])
-        guess = (part["initial_variance"] + ratio * part["data_variance"]).values
-        shape = estimate.shape
-        full = np.broadcast_to(guess[:, None], shape)
-        for name, block in zip(
-            parts, (*band, *mean, full, np.broadcast_to(part["initial_variance"].values[:, None], shape)), strict=True
-        ):
+        places = cell_records(limit, runs)
+        full = (part["initial_variance"] + ratio * part["data_variance"]).values[:, places]
+        for name, block in zip(parts, (*band, *mean, full, part["initial_variance"].values[:, places]), strict=True):
             parts[name].append(block)
         now = values[..., at]
         shapiro = np.array([[stats.shapiro(cell) for cell in one] for one in now])
         bound = np.array([[anderson(cell) for cell in one] for one in now])
         moments = np.array([[standardised_moments(cell) for cell in one] for one in now])
-        spread = np.sqrt(guess[:, at])[:, None, None]
+        spread = np.sqrt(full[..., at])[..., None]
         for name, block in zip(
             tests,
             (shapiro[..., 0], shapiro[..., 1], bound[..., 0], bound[..., 1], moments[..., 0], moments[..., 1],
@@ -88,6 +87,8 @@ def analyse(
         neurons += widths.tolist()
         ratios += [ratio] * len(widths)
         owners += [owner] * len(widths)
+        times += runs["time"].values.tolist()
+        iterations += runs["iteration"].values.tolist()
         # Of the deviation of the average itself.
         slope = 0.5 * log_slopes(widths, estimate[..., at].T) - 0.5
         slopes = percentiles(slope, 0.5 * log_slopes(widths, samples[..., at].transpose(2, 0, 1)) - 0.5, level)
@@ -98,7 +99,7 @@ def analyse(
                 Interval(*(one[n] for one in slopes)),
                 f"power of N in the standard deviation of {name}, ensemble {owner}",
             )
-            over = percentiles(estimate[n, -1, at] / guess[n, at], samples[:, n, -1, at] / guess[n, at], level)
+            over = percentiles(estimate[n, -1, at] / full[n, -1, at], samples[:, n, -1, at] / full[n, -1, at], level)
             found |= with_ends(
                 f"{name}_{owner}_ratio",
                 "",
@@ -111,6 +112,7 @@ def analyse(
     relative = Interval(*(one[..., 1:] / joined["predicted"][..., 1:] for one in variance))
     last = [n for n in range(len(owners)) if n + 1 == len(owners) or owners[n + 1] != owners[n]]
     inside = (relative.low <= 1) & (relative.high >= 1)
+    fresh = np.diff(iterations, axis=1)[last] > 0  # a look that is there again does not count twice
     here = at - 1
     return xr.Dataset(
         {
@@ -129,9 +131,9 @@ def analyse(
             "ratio_at_time": v("function cell", relative.mean[..., here], "variance over the predicted one"),
             "ratio_at_time_low": v("function cell", relative.low[..., here], "lower end of its interval"),
             "ratio_at_time_high": v("function cell", relative.high[..., here], "upper end of its interval"),
-            "covered": v("", inside[:, last].mean(),
+            "covered": v("", inside[:, last][:, fresh].mean(),
                          "share of predicted variances inside their intervals, largest N, after the start"),
-            "largest_ratio_error": v("", np.abs(relative.mean[:, last] - 1).max(),
+            "largest_ratio_error": v("", np.abs(relative.mean[:, last] - 1)[:, fresh].max(),
                                      "largest relative error of the predicted variances, largest N"),
             "rejected_shapiro": v(
                 "", (joined["shapiro_p"][:, last] < 0.05).mean(), "share of tests at the largest N below 5 %"
@@ -139,7 +141,7 @@ def analyse(
             "rejected_anderson": v(
                 "", (joined["anderson_p"][:, last] < 0.05).mean(), "share of tests at the largest N below 5 %"
             ),
-            "shown_time": v("", time, "mean-field time of the tests"),
+            "shown_time": v("", times[0][at], "mean-field time of the tests"),
             "linearisation_error": limit["linearisation_error"],
             "step_error": limit["step_error"],
             **found,
@@ -150,7 +152,7 @@ def analyse(
             "neurons": v("cell", np.array(neurons), "number of neurons"),
             "noise_ratio": v("cell", np.array(ratios), "step size times N"),
             "ensemble": v("cell", np.array(owners, dtype=str), "ensemble"),
-            "time": v("record", first["time"].values, "mean-field time"),
+            "time": v("cell record", np.array(times), "mean-field time"),
             "normal_quantile": v("quantile", stats.norm.ppf(probability), "quantile of the standard normal law"),
         },
     )  # fmt: skip

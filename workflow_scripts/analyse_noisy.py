@@ -8,6 +8,7 @@ import xarray as xr
 from meanfield import io
 from meanfield.analysis.distances import empirical, wasserstein, weighted
 from meanfield.analysis.intervals import Interval, mean_interval
+from meanfield.analysis.solutions import records_at
 from meanfield.labels import with_ends
 from meanfield.logs import logged_to
 from meanfield.provenance import stamp
@@ -22,22 +23,25 @@ def analyse(runs: xr.Dataset, limit: xr.Dataset, *, level: float, initial_law: s
     records = runs.sizes["record"]
     start = int(np.flatnonzero(limit["start"].values == initial_law)[0])
     neurons, replicates = runs.sizes["neuron"], runs.sizes["replicate"]
-    expected = limit["risk"].values[:, start, :records]
+    # The limit has records at the times of the runs' iterations, and others.
+    at = records_at(limit, runs["time"].values, "the limit")
+    expected = limit["risk"].values[:, start, at]
     # What as many independent neurons would add; training removes some of it, so that it is exact at time 0 only.
-    independent = limit["width_bias"].values[:, start, :records] / neurons
+    independent = limit["width_bias"].values[:, start, at] / neurons
     risk = mean_interval(runs["risk"].values.transpose(1, 0, 2), level)
     difference = mean_interval(runs["risk"].values.transpose(1, 0, 2) - expected, level)
     edge = limit["edge"].values
     centre = (edge[1:] + edge[:-1]) / 2
+    masses = limit["mass"].values[:, start, at]
     shape = (runs.sizes["temperature"], records)
     pooled = np.empty(shape)
     w1, w2 = np.empty((2, replicates, *shape))
     # A sample of as many independent neurons is this far from its own law.
     for b in range(shape[0]):
         for k in range(records):
-            law = weighted(centre, limit["mass"].values[b, start, k])
+            law = weighted(centre, masses[b, k])
             norms = runs["norm"].values[b, :, k].astype(float)
-            pooled[b, k] = _largest_gap(norms.ravel(), edge, limit["mass"].values[b, start, k])
+            pooled[b, k] = _largest_gap(norms.ravel(), edge, masses[b, k])
             for m in range(replicates):
                 w1[m, b, k], w2[m, b, k] = (wasserstein(empirical(norms[m]), law, order) for order in (1, 2))
     pooled_norms = runs["norm"].values.transpose(0, 2, 1, 3).reshape(*shape, -1)
@@ -66,7 +70,7 @@ def analyse(runs: xr.Dataset, limit: xr.Dataset, *, level: float, initial_law: s
             **with_ends("wasserstein_2", dims, mean_interval(w2, level), "W2 between norms of a run and the limit law"),
             "kolmogorov": v(dims, pooled, "Kolmogorov distance between the norms of all runs and the limit law"),
             "histogram": v(f"{dims} cell", histogram, "share of the norms of all runs in each cell"),
-            "limit_mass": v(f"{dims} cell", limit["mass"].values[:, start, :records], "mass of each cell in the limit"),
+            "limit_mass": v(f"{dims} cell", masses, "mass of each cell in the limit"),
             "limit_risk": v("temperature start path", limit["risk"].values, "population risk of the limit"),
             "free_energy_excess": v("temperature start path", excess.transpose("temperature", "start", "record").values,
                                     "free energy above that of the stationary law"),

@@ -9,6 +9,7 @@ from meanfield import io
 from meanfield.analysis.chaos import bootstrap_weights, log_slopes, percentiles
 from meanfield.analysis.distances import empirical, wasserstein, weighted
 from meanfield.analysis.intervals import Interval
+from meanfield.analysis.solutions import cell_records
 from meanfield.labels import with_ends
 from meanfield.logs import logged_to
 from meanfield.provenance import stamp
@@ -21,10 +22,14 @@ RISKS = ("risk", "averaged_risk")
 
 
 def errors(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
-    """Return deviations from the limit of all functions and both risks, shape (function, cell, replicate, record)."""
+    """Return deviations from the limit of all functions and both risks, shape (function, cell, replicate, record).
+
+    Each record is compared with the limit at its own time.
+    """
+    at = cell_records(limit, runs)
     names = list(map(str, runs["function"].values))
-    means = runs["mean"].values - limit["mean"].sel(function=names).values[:, None, None, :]
-    risks = np.array([runs[name].values - limit["risk"].values for name in RISKS])
+    means = runs["mean"].values - limit["mean"].sel(function=names).values[:, at][:, :, None, :]
+    risks = np.array([runs[name].values - limit["risk"].values[at][:, None, :] for name in RISKS])
     return np.concatenate([means, risks])
 
 
@@ -71,21 +76,27 @@ def axis_variables(
 
 
 def predicted(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
-    """Return the root mean square errors at the last time by the linearised equation, shape (function, cell)."""
+    """Return the root mean square errors at each run's last time by the linearised equation, (function, cell)."""
     names = [*map(str, runs["function"].values), "risk"]
-    last = limit.sel(function=names).isel(record=-1)
+    last = cell_records(limit, runs)[:, -1]
+    initial, data = (limit[name].sel(function=names).values[:, last] for name in ("initial_variance", "data_variance"))
     neurons, step = runs["neurons"].values, runs["step_size"].values
-    square = last["initial_variance"].values[:, None] / neurons + last["data_variance"].values[:, None] * step
+    square = initial / neurons + data * step
     averaged = square[-1:].copy()
     square[-1] = np.nan  # the deviation from the average over rotations has no prediction after time 0
     return np.sqrt(np.concatenate([square, averaged]))
 
 
-def law_distances(runs: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
-    """Return W2 between the norms of each run and the limit law, shape (law time, cell, replicate)."""
-    found = []
-    for k, time in enumerate(runs["law_time"].values):
-        law = weighted(limit["radius"].values[limit["time"].values == time][0], limit["mass"].values)
+def distinct_laws(runs: xr.Dataset) -> np.ndarray:
+    """Return which law times to take: of those on one iteration of the runs, all with one step size, the first."""
+    return np.unique(runs["iteration"].values[0, runs["law_record"].values], return_index=True)[1]
+
+
+def law_distances(runs: xr.Dataset, limit: xr.Dataset, kept: np.ndarray) -> np.ndarray:
+    """Return W2 between the norms of each run and the limit law, shape (kept law time, cell, replicate)."""
+    found, at = [], cell_records(limit, runs)[0]
+    for k in kept:
+        law = weighted(limit["radius"].values[at[runs["law_record"].values[k]]], limit["mass"].values)
         found.append(
             [
                 [wasserstein(empirical(norms), law, 2) for norms in runs[f"norm_{n}"].values[:, k]]
@@ -119,7 +130,8 @@ def analyse(
     for name, record, when in (("start", 0, "time 0"), ("final", -1, "the last time")):
         band = percentiles(rest[:, record].mean(), drawn @ rest[:, record], level)
         found |= with_ends(f"rest_{name}", "", band, f"N times what rotations of the network differ by in risk, {when}")
-    distance = law_distances(by_width, limit)
+    kept = distinct_laws(by_width)
+    distance = law_distances(by_width, limit, kept)
     samples = _means(distance, drawn)
     estimate = distance.mean(axis=2)
     neurons = by_width["neurons"].values
@@ -133,7 +145,7 @@ def analyse(
     found |= with_ends("wasserstein_slope", "law_time", slopes, "power of the width with which W2 goes")
     last = Interval(*(part[-1] for part in slopes))
     found |= with_ends("wasserstein_final_slope", "", last, "power of the width with which W2 goes, last time")
-    bias = limit["width_bias"].values
+    bias = limit["width_bias"].values[cell_records(limit, by_width)[0]]
     return xr.Dataset(
         {
             **found,
@@ -150,7 +162,8 @@ def analyse(
             "label": v("function", np.array(labels, dtype=str), "its formula"),
             "width": v("width", neurons, "number of neurons"),
             "step": v("step", by_step["step_size"].values, "step size"),
-            "law_time": by_width["law_time"],
+            "law_time": v("law_time", by_width["time"].values[0, by_width["law_record"].values[kept]],
+                          "mean-field time at which norms are kept"),
         },
     )  # fmt: skip
 

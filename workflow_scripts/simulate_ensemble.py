@@ -19,6 +19,7 @@ def run(progress=lambda count: None, checkpoint: Checkpoint = checkpoints.NONE, 
     """Return averages, risks and some norms of all cells of an ensemble."""
     found = run_ensemble(**parameters, progress=progress, checkpoint=checkpoint)
     v = io.variable
+    law_records = [parameters["times"].index(t) for t in parameters["law_times"]]
     functions = "function cell replicate record"
     norms = {
         f"norm_{n}": v(f"replicate law_time neuron_{n}", cell.norm, f"norm of each neuron in cell {n}")
@@ -39,8 +40,9 @@ def run(progress=lambda count: None, checkpoint: Checkpoint = checkpoints.NONE, 
             "function": v("function", parameters["test_functions"], "test function"),
             "neurons": v("cell", [c.neurons for c in found], "number of neurons"),
             "step_size": v("cell", [c.step_size for c in found], "step size"),
-            "time": v("record", parameters["times"], "mean-field time"),
-            "law_time": v("law_time", parameters["law_times"], "mean-field time at which norms are kept"),
+            "time": v("cell record", [c.time for c in found], "mean-field time of each record's iteration"),
+            "asked_time": v("record", parameters["times"], "mean-field time asked for; the nearest iteration is seen"),
+            "law_record": v("law_time", law_records, "record at which norms are kept"),
         },
     )
 

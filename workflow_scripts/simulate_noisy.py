@@ -26,7 +26,7 @@ def run(progress=lambda count: None, checkpoint: Checkpoint = checkpoints.NONE, 
         },
         coords={
             "inverse_temperature": v("temperature", parameters["inverse_temperatures"], "inverse temperature beta"),
-            "time": v("record", found.time, "mean-field time"),
+            "time": v("record", found.time, "mean-field time of each record's iteration"),
         },
     )
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from meanfield import checkpoints
 from meanfield.checkpoints import Checkpoint
-from meanfield.ensembles import cells
+from meanfield.ensembles import cells, record_iterations, record_times
 from meanfield.errors import DivergenceError
 from meanfield.kernels.streams import TEST_POINTS, seed_sequence, stream_key
 from meanfield.limits.fluctuations import TEST_FUNCTIONS
@@ -44,7 +44,8 @@ class Cell(NamedTuple):
 
     neurons: int
     step_size: float  # [mean-field time]
-    iteration: NDArray[np.int64]  # shape (record,)
+    iteration: NDArray[np.int64]  # shape (record,); a repeated one is the same look again
+    time: Floats  # shape (record,), of the iteration, next to the one asked for [mean-field time]
     mean: Floats  # shape (function, replicate, record), average over neurons [1]
     square: Floats  # shape (function, replicate, record), mean square over neurons [1]
     risk: Floats  # shape (replicate, record), population risk, see above [1]
@@ -102,14 +103,14 @@ class Look(NamedTuple):
 def looks(
     run: Iterable[Floats], stops: list[int], meter: RiskMeter, names: tuple[int, str, int], lost: str, step_size: float
 ) -> Iterator[Look]:
-    """Yield the look at each record of a run.
+    """Yield the look at each distinct iteration of a run.
 
     Parameters
     ----------
     run : iterable of array, shape (neuron, coordinate)
-        The weights at the `distinct` iterations [1].
-    stops : list of int, increasing
-        Iterations of the records.
+        The weights at these iterations [1].
+    stops : list of int, increasing strictly
+        Iterations; see `distinct`.
     meter : RiskMeter
         Measures risks.
     names : tuple
@@ -123,11 +124,10 @@ def looks(
         If weights stop being finite.
 
     """
-    seen = dict(zip(distinct(stops), run, strict=True))
     generator = np.random.default_rng(seed_sequence(*names, TEST_POINTS))
     _, experiment, replicate = names
-    for stop in stops:
-        weights = seen[stop].astype(float)
+    for stop, seen in zip(stops, run, strict=True):
+        weights = seen.astype(float)
         norms = np.sqrt((weights**2).sum(axis=1))
         if not np.isfinite(norms).all():
             msg = (
@@ -167,7 +167,8 @@ def run_ensemble(
     precision : str
         ``float32`` or ``float64``.
     times, law_times : list of float, increasing
-        Mean-field times of the records; times at which all norms are kept, among them.
+        Mean-field times asked for; those at which all norms are kept, among them. A record is of the nearest
+        iteration, and has that one's time.
     test_functions : list of str
         Keys of `TEST_FUNCTIONS`.
     progress : callable
@@ -187,7 +188,7 @@ def run_ensemble(
     kept = [times.index(t) for t in law_times]
     found = []
     for neurons, step_size in cells(ensemble):
-        stops = [round(t / step_size) for t in times]
+        stops = record_iterations(times, step_size)
 
         def run(replicate: int, neurons=neurons, step_size=step_size, stops=stops) -> tuple:
             names = (seed, experiment, replicate)
@@ -197,7 +198,9 @@ def run_ensemble(
                 state, lambda one, first, last: one.advance_stream(first, last, **settings),
                 lambda one: one.weights, distinct(stops),
             )  # fmt: skip
-            seen = list(looks(walk, stops, meter, names, f"SGD of {neurons} neurons", step_size))
+            found = looks(walk, distinct(stops), meter, names, f"SGD of {neurons} neurons", step_size)
+            by_stop = dict(zip(distinct(stops), found, strict=True))
+            seen = [by_stop[stop] for stop in stops]
             values = np.array([[TEST_FUNCTIONS[name].value(look.norms) for look in seen] for name in test_functions])
             return (
                 values.mean(axis=-1), (values**2).mean(axis=-1), np.array([look.risk for look in seen]),
@@ -211,8 +214,8 @@ def run_ensemble(
         mean, square, risk, averaged, norm = (np.array(parts) for parts in zip(*runs, strict=True))
         found.append(
             Cell(
-                neurons, step_size, np.array(stops), np.moveaxis(mean, 1, 0), np.moveaxis(square, 1, 0), risk, averaged,
-                norm,
+                neurons, step_size, np.array(stops), np.array(record_times(times, step_size)),
+                np.moveaxis(mean, 1, 0), np.moveaxis(square, 1, 0), risk, averaged, norm,
             )
         )  # fmt: skip
         progress(1)

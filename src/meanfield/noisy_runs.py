@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from meanfield import checkpoints
 from meanfield.checkpoints import Checkpoint
+from meanfield.ensembles import record_iterations, record_times, united
 from meanfield.families.noisy import noisy_sgd
 from meanfield.fluctuation_runs import RiskMeter, distinct, looks, make_problem
 from meanfield.limits.schedule import Schedule
@@ -22,7 +23,7 @@ Floats = NDArray[np.float64]
 class NoisyRuns(NamedTuple):
     """What all replicates leave."""
 
-    time: Floats  # shape (record,), mean-field time [1]
+    time: Floats  # shape (record,), mean-field time of the iterations next to the times asked for, each once [1]
     risk: Floats  # shape (temperature, replicate, record), population risk, see `RiskMeter` [1]
     averaged_risk: Floats  # the same shape, risk of the average over rotations [1]
     norm: NDArray[np.float32]  # shape (temperature, replicate, record, neuron) [1]
@@ -61,15 +62,15 @@ def run_noisy(
     data = make_problem(problem, activation)
     law = make_law("isotropic_gaussians", initial_law)
     meter = RiskMeter(data, directions)
-    kept = np.array([t for t in times if t <= last_time])
-    stops = [round(t / step_size) for t in kept]
+    asked = [t for t in times if t <= last_time]
+    stops = distinct(record_iterations(asked, step_size))
 
     def run(beta: float, replicate: int) -> tuple:
         method = langevin.Hyperparameters(**noisy_sgd(beta, regularisation)["hyperparameters"])
         names = (seed, experiment, replicate)
         walk = trajectory(
             langevin, method, data, law.sample(neurons, data.dimension, *names).astype(precision),
-            schedule=Schedule(), step_size=step_size, stops=distinct(stops), root=seed, experiment=experiment,
+            schedule=Schedule(), step_size=step_size, stops=stops, root=seed, experiment=experiment,
             replicate=replicate,
         )  # fmt: skip
         seen = list(looks(walk, stops, meter, names, f"noisy SGD at inverse temperature {beta:g}", step_size))
@@ -86,4 +87,5 @@ def run_noisy(
             progress(1)
     shape = (len(inverse_temperatures), replicates)
     risk, averaged, norm = (np.array(parts) for parts in zip(*runs, strict=True))
+    kept = np.array(united(record_times(asked, step_size)))
     return NoisyRuns(kept, *(part.reshape(*shape, *part.shape[1:]) for part in (risk, averaged, norm)))

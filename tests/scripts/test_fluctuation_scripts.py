@@ -125,6 +125,98 @@ def test_the_limit_with_noise_is_certified(noise):
     assert (noise["kolmogorov"].values[:, 0] < 0.3).all()
 
 
+def between_iterations(config):
+    """Return a configuration whose times are no multiples of the steps: 0.06 and 0.1 both fall on iteration 2."""
+    changes = {
+        "times": [0.0, 0.04, 0.06, 0.1, 0.5], "law_times": [0.06, 0.1, 0.5],
+        "ensembles": {
+            "widths": {"neurons": [8, 16], "step_sizes": [0.04], "replicates": 2, "directions": 2},
+            "steps": {"neurons": [16], "step_sizes": [0.04, 0.05], "replicates": 2, "directions": 2},
+            "balanced": {"neurons": [4, 8], "noise_ratio": 0.32, "replicates": 8, "directions": 2},
+        },
+        "analyse": {
+            "rates": {"widths": "widths", "steps": "steps"},
+            "chaos": {"ensemble": "balanced", "time": 0.5, "levels": 4},
+            "clt": {"ensembles": ["balanced"], "time": 0.5, "quantiles": 4},
+        },
+    }  # fmt: skip
+    block = {**config["experiments"][NAME], **changes}
+    return {**config, "experiments": {**config["experiments"], NAME: block}}
+
+
+def test_records_have_the_times_of_their_iterations_and_the_limit_is_compared_there(config):
+    config = between_iterations(config)
+    script = load("simulate_ensemble")
+    widths, steps, balanced = (
+        script.run(**fluctuations.ensemble_parameters(config, NAME, name)) for name in ("widths", "steps", "balanced")
+    )
+    assert widths["iteration"].values[0].tolist() == [0, 1, 2, 2, 12]
+    for runs in (widths, steps, balanced):
+        np.testing.assert_allclose(runs["time"], runs["iteration"] * runs["step_size"], rtol=1e-12)
+        # What falls on one iteration is one look.
+        again = np.diff(runs["iteration"].values, axis=1) == 0
+        for name in ("risk", "averaged_risk"):
+            assert (np.diff(runs[name].values.transpose(1, 0, 2), axis=2)[:, again] == 0).all()
+    parameters = fluctuations.prediction_parameters(config, NAME)
+    assert set(widths["time"].values.ravel()) | set(steps["time"].values.ravel()) <= set(parameters["times"])
+    assert 0.06 not in parameters["times"]
+    limit = load("solve_fluctuations").solve(**parameters)
+    settings = {name: fluctuations.analysis_parameters(config, NAME, name) for name in ("rates", "chaos", "clt")}
+    rates = load("analyse_rates").analyse(widths, steps, limit, **settings["rates"])
+    # By hand: the mean norm of each record minus that of the limit at its own time.
+    at = np.searchsorted(limit["time"].values, steps["time"].values[1] - 1e-9)
+    np.testing.assert_allclose(limit["time"].values[at], [0, 0.05, 0.05, 0.1, 0.5])
+    error = np.abs(steps["mean"].values[0, 1] - limit["mean"].values[0, at]).max(axis=1).mean()
+    assert rates["step_largest"].values[0, 1] == pytest.approx(error, rel=1e-12)
+    np.testing.assert_allclose(rates["law_time"], [0.08, 0.48])
+    assert rates["wasserstein"].shape == (2, 2)
+    # Steps of .08 and .04 meet at .48.
+    chaos = load("analyse_chaos").analyse(balanced, limit, **settings["chaos"])
+    clt = load("analyse_clt").analyse({"balanced": balanced}, limit, **settings["clt"])
+    for found in (chaos, clt):
+        assert float(found["shown_time"]) == pytest.approx(0.48)
+        np.testing.assert_allclose(found["time"], [[0, 0, 0.08, 0.08, 0.48], [0, 0.04, 0.08, 0.08, 0.48]])
+    shown = int(np.flatnonzero(np.isclose(limit["time"].values, 0.48))[0])
+    assert clt["predicted"].values[0, 1, 4] == pytest.approx(
+        (limit["initial_variance"] + 0.32 * limit["data_variance"]).values[0, shown]
+    )
+
+
+def test_widths_that_share_no_time_are_not_compared(config):
+    slip = between_iterations(merged())
+    slip["experiments"][NAME]["ensembles"]["balanced"]["neurons"] = [4, 9]
+    with pytest.raises(ConfigError) as caught:
+        configuration.check(slip, SCHEMA)
+    assert (
+        "analyse.chaos.time: 0.5 found, but the iteration of 4 neurons next to it, with steps of 0.08, is at 0.48; a "
+        "multiple of all step sizes of balanced needed"
+    ) in str(caught.value)
+
+
+def test_times_on_iterations_are_left_as_they_are(config):
+    block = config["experiments"][NAME]
+    assert fluctuations.prediction_parameters(config, NAME)["times"] == block["times"]
+    assert noisy.limit_parameters(config, "noisy_sgd")["times"] == config["experiments"]["noisy_sgd"]["times"]
+
+
+def test_noisy_runs_are_compared_at_the_times_of_their_iterations(config):
+    block = config["experiments"]["noisy_sgd"]
+    block = {
+        **block, "times": [0.0, 0.04, 0.06, 0.1, 0.5], "inverse_temperatures": [10.0],
+        "simulate": {**block["simulate"], "last_time": 0.5, "step_size": 0.04},
+    }  # fmt: skip
+    config = {**config, "experiments": {"noisy_sgd": block}}
+    runs = load("simulate_noisy").run(**noisy.run_parameters(config, "noisy_sgd"))
+    assert runs["time"].values.tolist() == [0.0, 0.04, 0.08, 12 * 0.04]
+    parameters = noisy.limit_parameters(config, "noisy_sgd")
+    assert parameters["times"] == [0.0, 0.04, 0.06, 0.08, 0.1, 0.48, 0.5]
+    limit = load("solve_noisy").solve(**parameters)
+    found = load("analyse_noisy").analyse(runs, limit, **noisy.analysis_parameters(config, "noisy_sgd"))
+    difference = runs["risk"].values[0].mean(axis=0) - limit["risk"].values[0, 0, [0, 1, 3, 5]]
+    np.testing.assert_allclose(found["risk_difference"].values[0], difference, rtol=1e-12)
+    np.testing.assert_array_equal(found["limit_mass"][0], limit["mass"][0, 0, [0, 1, 3, 5]])
+
+
 @pytest.mark.parametrize("figure", ["convergence_rate", "propagation_of_chaos", "clt", "noisy_sgd"])
 def test_figures_draw(figure, analysed, noise):
     from matplotlib import pyplot as plt

@@ -33,20 +33,20 @@ def draw(data: xr.Dataset) -> Figure:
     for n, cells in enumerate(ensembles.values()):
         colour = COLOURS[n % 5]
         over_time.plot(
-            time, data["predicted"][0, cells[0]], color=colour, linewidth=1,
+            time[cells[0]], data["predicted"][0, cells[0]], color=colour, linewidth=1,
             label=rf"$N \epsilon = {float(data['noise_ratio'][cells[0]]):g}$",
         )  # fmt: skip
         for k, cell in enumerate(cells):
             spot = np.array([data[f"variance{end}"].values[0, cell] for end in ("", "_low", "_high")])
             over_time.errorbar(
-                time * (1 + 0.05 * (k - len(cells) / 2)), spot[0],
+                time[cell] * (1 + 0.05 * (k - len(cells) / 2)), spot[0],
                 yerr=np.maximum([spot[0] - spot[1], spot[2] - spot[0]], 0),
                 color=colour, marker=plotting.MARKERS[k % 6], markersize=2.4, linestyle="none", elinewidth=0.6,
             )  # fmt: skip
     over_time.plot(
-        time, data["predicted_initial"][0, 0], color="black", linestyle="--", linewidth=0.8, label="initial part"
+        time[0], data["predicted_initial"][0, 0], color="black", linestyle="--", linewidth=0.8, label="initial part"
     )
-    over_time.set_xscale("symlog", linthresh=time[1] if len(time) > 1 else 1.0)
+    over_time.set_xscale("symlog", linthresh=min(time[time > 0], default=1.0))
     over_time.set_yscale("log")
     plotting.risk_labels(over_time.yaxis)
     over_time.set_xlabel("time $t$")
@@ -60,7 +60,7 @@ def draw(data: xr.Dataset) -> Figure:
         ratio.errorbar(
             x, spot[0], yerr=[spot[0] - spot[1], spot[2] - spot[0]], linestyle="none", elinewidth=0.7, **style
         )
-        at = int(np.flatnonzero(time == float(data["shown_time"]))[0])
+        at = int(np.abs(time[shown[0]] - float(data["shown_time"])).argmin())
         deviation = np.sqrt(data["predicted"].values[f, shown, at])
         off = np.array([data[f"bias{end}"].values[f, shown, at] for end in ("", "_low", "_high")]) / deviation
         bias.errorbar(x, off[0], yerr=[off[0] - off[1], off[2] - off[0]], linestyle="none", elinewidth=0.7, **style)

@@ -55,18 +55,18 @@ def draw(data: xr.Dataset) -> Figure:
 
     for k, width in enumerate(widths):
         paths.plot(
-            data["time"], data["covariance_path"][0, k], color=plotting.SEQUENCE[k % 6], marker=plotting.MARKERS[k % 6],
-            markersize=2.6, linewidth=0.8, label=f"$N = {width}$",
+            data["time"][k], data["covariance_path"][0, k], color=plotting.SEQUENCE[k % 6],
+            marker=plotting.MARKERS[k % 6], markersize=2.6, linewidth=0.8, label=f"$N = {width}$",
         )  # fmt: skip
     paths.plot(
-        data["time"],
+        data["path_time"],
         data["expected_path"][0],
         color="black",
         linewidth=0.9,
         linestyle="--",
         label="linearised equation",
     )
-    paths.set_xscale("symlog", linthresh=float(data["time"][1]) if data.sizes["record"] > 1 else 1.0)
+    paths.set_xscale("symlog", linthresh=min(data["path_time"].values[1:], default=1.0))
     paths.set_xlabel("time $t$")
     paths.set_ylabel(rf"$N\,\mathrm{{Cov}}$ of {labels[0]}")
 

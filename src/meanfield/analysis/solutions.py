@@ -32,6 +32,12 @@ def records_at(limit: xr.Dataset, times: np.ndarray, path: str) -> np.ndarray:
     return index
 
 
+def cell_records(limit: xr.Dataset, runs: xr.Dataset) -> np.ndarray:
+    """Return the records of a limit that sit at the times of an ensemble's, shape (cell, record)."""
+    times = runs["time"].values
+    return records_at(limit, times.ravel(), "the prediction").reshape(times.shape)
+
+
 def comparable_records(
     limit: xr.Dataset, times: np.ndarray, path: str, *, complete: bool
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Two-layer networks on isotropic Gaussians beside their limit: rates, dependence of neurons, normal fluctuations."""
 
 from meanfield import words
-from meanfield.ensembles import cells
+from meanfield.ensembles import cells, record_times, united
 from meanfield.families.common import activation_problems, increasing_problems, isotropic_problem, time_problems
 
 # Datasets by the key of `analyse` that asks for them.
@@ -76,7 +76,25 @@ def _analysis_problems(key: str, experiment: dict) -> list[str]:
         block = asked.get(dataset, {})
         if block and block["time"] not in experiment["law_times"]:
             found.append(f"{key}.{dataset}.time: {block['time']} found, which is none of law_times")
+        elif block and not found:
+            found += _common_time_problems(f"{key}.{dataset}.time", block["time"], experiment, dataset)
     return found
+
+
+def _common_time_problems(key: str, time: float, experiment: dict, dataset: str) -> list[str]:
+    # Widths are compared at one time, so that all of them must have a record there, and not that of the start.
+    seen = {
+        record_times([time], step)[0]: (neurons, step)
+        for name in ensembles_of(experiment, dataset)
+        for neurons, step in cells(experiment["ensembles"][name])
+    }
+    if len(united(seen)) == 1 and (time == 0 or min(seen) > 0):
+        return []
+    at, (neurons, step) = max(seen.items(), key=lambda item: abs(item[0] - time))
+    return [
+        f"{key}: {time} found, but the iteration of {neurons} neurons next to it, with steps of {step:.6g}, is at "
+        f"{at:.6g}; a multiple of all step sizes of {', '.join(ensembles_of(experiment, dataset))} needed"
+    ]
 
 
 def datasets(experiment: dict) -> list[str]:
@@ -113,7 +131,12 @@ def ensemble_parameters(config: dict, experiment: str, ensemble: str) -> dict:
 
 def prediction_parameters(config: dict, experiment: str) -> dict:
     """Return everything that decides the limit and its linearised fluctuations."""
-    return {**_common(config, experiment), **config["experiments"][experiment]["prediction"]}
+    block = config["experiments"][experiment]
+    # Runs are compared at the times of their iterations; one that no run has is of no use.
+    compared = {name for dataset in datasets(block) for name in ensembles_of(block, dataset)}
+    steps = {step for name in compared for _, step in cells(block["ensembles"][name])}
+    times = united(t for step in steps for t in record_times(block["times"], step))
+    return {**_common(config, experiment), "times": times, **block["prediction"]}
 
 
 def analysis_parameters(config: dict, experiment: str, dataset: str) -> dict:

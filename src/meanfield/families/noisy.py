@@ -1,6 +1,7 @@
 """Noisy SGD of two-layer networks on isotropic Gaussians beside the distributional dynamics with diffusion."""
 
 from meanfield import words
+from meanfield.ensembles import record_times, united
 from meanfield.families.common import (
     activation_problems,
     increasing_problems,
@@ -77,7 +78,13 @@ def run_parameters(config: dict, experiment: str) -> dict:
 def limit_parameters(config: dict, experiment: str) -> dict:
     """Return everything that decides the solutions of the limit equation."""
     block = config["experiments"][experiment]
-    return {**_common(config, experiment), "initial_laws": block["initial_laws"], **block["solve"]}
+    runs, times = block["simulate"], block["times"]
+    # Runs are compared at the times of their iterations.
+    seen = record_times([t for t in times if t <= runs["last_time"]], runs["step_size"])
+    return {
+        **_common(config, experiment), "times": united([*times, *seen]), "initial_laws": block["initial_laws"],
+        **block["solve"],
+    }  # fmt: skip
 
 
 def analysis_parameters(config: dict, experiment: str) -> dict:
