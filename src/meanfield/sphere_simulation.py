@@ -27,8 +27,8 @@ from meanfield.simulation import Optimiser, make_optimiser
 
 Floats = NDArray[np.float64]
 
-# Beyond this a run is lost; squares of larger numbers overflow.
-_LARGEST_PARAMETER = 1e100
+# Beyond this, in a parameter or in the loss, a run is lost; squares of larger numbers overflow.
+_LARGEST = 1e100
 
 
 class Cases(NamedTuple):
@@ -169,7 +169,8 @@ def simulate_sphere(
     Raises
     ------
     DivergenceError
-        If units stop being finite, unless the gradient is the one with the misprinted sign, which is known to do that.
+        If units or losses stop being finite, unless the gradient is the one with the misprinted sign, which is known
+        to do that.
 
     """
     unit, optimiser = make_units(problem), make_optimiser(settings)
@@ -193,15 +194,18 @@ def simulate_sphere(
             progress(last)
         with np.errstate(over="ignore", invalid="ignore"):
             for look, units in zip(looks[run.passed :], run, strict=True):
-                alive = alive and bool(np.abs(units).max() < _LARGEST_PARAMETER)
+                alive, what, row = alive and bool(np.abs(units).max() < _LARGEST), "units are", None
+                if alive and look in wanted:
+                    row = tests.loss(unit, units) if tests else (target.loss(unit, units), 0.0)
+                    # A kernel raises parameters to high powers: the loss can be lost before them.
+                    alive, what = bool(abs(row[0]) < _LARGEST), "loss is"
                 if not alive and not may_diverge:
-                    raise DivergenceError(_diverged(experiment, simulation, replicate, case, optimiser, look, last))
+                    who = (experiment, simulation, replicate, case, optimiser)
+                    raise DivergenceError(_diverged(*who, what, look, last))
                 if look in wanted:
-                    row = (math.nan, math.nan)
                     if alive:
-                        row = tests.loss(unit, units) if tests else (target.loss(unit, units), 0.0)
                         radius = max(radius, _radius_error(unit, units))
-                    rows.append(row)
+                    rows.append(row if alive else (math.nan, math.nan))
                 progress(look - last)
                 last = look
                 state = {"rows": list(rows), "radius": radius, "alive": alive}
@@ -238,11 +242,11 @@ def simulate_sphere(
     )
 
 
-def _diverged(experiment, simulation, replicate, case, optimiser: Optimiser, stop: int, last: int) -> str:
+def _diverged(experiment, simulation, replicate, case, optimiser: Optimiser, what: str, stop: int, last: int) -> str:
     return (
         f"{experiment}/{simulation}, replicate {replicate}, {case['neurons']} neurons: {optimiser.name} diverged, its "
-        f"units are no longer finite at iteration {stop} (they were at {last}); likely cause: step_size "
-        f"{optimiser.step_size:g} is too large"
+        f"{what} no longer finite, or beyond {_LARGEST:.0e}, at iteration {stop} (not yet at {last}); likely cause: "
+        f"step_size {optimiser.step_size:g} is too large"
     )
 
 

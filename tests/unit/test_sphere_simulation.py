@@ -103,6 +103,15 @@ def test_divergence_is_one_line_and_the_printed_sign_may_diverge():
     assert np.isnan(runs.units).all()
 
 
+def test_a_loss_that_is_lost_before_its_units_is_divergence():
+    problem = {**PROBLEM, "dimension": 13, "inverse_squared_width": 0.9}
+    common = {**COMMON, "seed": 0, "simulation": "run", "problem": problem, "replicates": range(1)}
+    one = [{"neurons": 1, "factor": 0.0, "phases": [[50, 0]]}]
+    settings = {"method": "sgd", "hyperparameters": {}, "step_size": 0.02, "gradient": "batch_free"}
+    with pytest.raises(DivergenceError, match=r"its loss is no longer finite, or beyond 1e\+100, at iteration \d+ "):
+        simulate_sphere(**common, settings=settings, cases=one, iterations=[0, *range(1, 51)])
+
+
 def test_flows_start_where_simulations_do_and_keep_their_records():
     flows = solve_flows(
         **COMMON, simulation="flow", neurons=[6, 12], times=[0.0, 0.5, 1.0], replicates=range(2),
