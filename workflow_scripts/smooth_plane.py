@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.surfaces import MINIMUM, find_critical_points, grid_of, grid_points
+from meanfield.analysis.surfaces import MINIMUM, find_critical_points, grid_of, grid_points, require_minima
 from meanfield.errors import DataError
 from meanfield.kernels.streams import TEST_POINTS, seed_sequence
 from meanfield.logs import logged_to, logger
@@ -24,6 +24,7 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
     """Return smoothed surfaces, branches of minima and checks of the closed form."""
     potential, window = potential_from(problem), tuple(window)
     points = find_critical_points(potential, window)
+    require_minima(points, experiment, window)
     minima = points.positions[points.kinds == MINIMUM]
     curvatures = points.curvatures[points.kinds == MINIMUM]
     beta = 1 / study["temperature"]

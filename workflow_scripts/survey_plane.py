@@ -6,8 +6,7 @@ import numpy as np
 import xarray as xr
 
 from meanfield import io
-from meanfield.analysis.surfaces import MINIMUM, basins, find_critical_points, grid_of, grid_points
-from meanfield.errors import DataError
+from meanfield.analysis.surfaces import MINIMUM, basins, find_critical_points, grid_of, grid_points, require_minima
 from meanfield.logs import logged_to, logger
 from meanfield.problems.plane import potential_from
 from meanfield.provenance import stamp
@@ -25,9 +24,8 @@ def survey(
     potential = potential_from(problem)
     window, domain = tuple(window), tuple(domain)
     points = find_critical_points(potential, window)
+    require_minima(points, experiment, window)
     minima = points.positions[points.kinds == MINIMUM]
-    if not len(minima):
-        raise DataError(f"experiments.{experiment}: the potential has no minimum in the window {list(window)}")
     logger.info("%d critical points, of which %d are minima", len(points.kinds), len(minima))
     xs, ys = grid_of(window, settings["nodes"])
     flow = {"step_size": settings["step_size"], "longest_step": settings["longest_step"]}

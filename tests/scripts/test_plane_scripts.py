@@ -7,6 +7,7 @@ from conftest import ROOT, load
 
 from meanfield import config as configuration
 from meanfield import io, provenance
+from meanfield.errors import DataError
 from meanfield.families import plane
 
 
@@ -200,6 +201,20 @@ def test_figures_draw_any_terms(config, figure):
     from matplotlib import pyplot as plt
 
     plt.close(drawn)
+
+
+@pytest.mark.parametrize(("script", "function"), [("survey_plane", "survey"), ("smooth_plane", "smooth")])
+def test_a_window_without_a_minimum_is_one_line(config, script, function):
+    block = {
+        **config["experiments"]["muller_brown"], "window": [-2.0, 2.0, -1.5, 1.5],
+        "problem": {"kind": "plane_terms", "terms": [[1.0, 0.05, 0.0, 0.07, 3.5, 0.2]]},
+    }  # fmt: skip
+    own = {**config, "experiments": {"own": block}}
+    parameters = {"survey": plane.surface_parameters, "smooth": plane.smoothing_parameters}[function](own, "own")
+    with pytest.raises(DataError) as caught:
+        getattr(load(script), function)(**parameters)
+    message = "experiments.own: the potential has no minimum in the window [-2.0, 2.0, -1.5, 1.5]"
+    assert str(caught.value) == message
 
 
 def test_job_parameters_leave_out_what_does_not_matter(config):

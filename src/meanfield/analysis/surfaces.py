@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.errors import DataError
 from meanfield.kernels.landscape import CONVERGED, Stage, descend
 from meanfield.problems.plane import PlanePotential, assign_to_minima
 
@@ -32,6 +33,13 @@ def grid_of(window: Window, nodes: int) -> tuple[Floats, Floats]:
 def grid_points(xs: Floats, ys: Floats) -> Floats:
     """Return the nodes of a grid as points, shape (y, x, 2)."""
     return np.stack(np.meshgrid(xs, ys), axis=-1)
+
+
+def require_minima(points: CriticalPoints, experiment: str, window: Window) -> None:
+    """Refuse a potential without a minimum in the window, of an experiment."""
+    if not (points.kinds == MINIMUM).any():
+        msg = f"experiments.{experiment}: the potential has no minimum in the window {list(window)}"
+        raise DataError(msg)
 
 
 def find_critical_points(
