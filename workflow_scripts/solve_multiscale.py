@@ -5,21 +5,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from meanfield import io
+from meanfield import io, words
 from meanfield.analysis.counts import wilson
 from meanfield.analysis.intervals import mean_interval
 from meanfield.analysis.surfaces import MINIMUM, find_critical_points
+from meanfield.errors import DataError
 from meanfield.kernels.landscape import InnerLangevin, Stage, descend
 from meanfield.kernels.streams import INITIAL_WEIGHTS, INJECTED_NOISE, seed_sequence, stream_key
 from meanfield.logs import logged_to, logger
 from meanfield.multiscale import fast_slow
 from meanfield.plane_runs import Conditions, run
 from meanfield.problems.plane import assign_to_minima, muller_brown
-from meanfield.problems.smoothing import EntropyGrid
+from meanfield.problems.smoothing import EntropyGrid, least_temperature
 from meanfield.provenance import stamp
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
+
+
+# Of the potential on the plane: least and greatest x, least and greatest y.
+WINDOW = (-1.5, 1.2, -0.2, 2.0)
 
 
 class _Streams:
@@ -36,8 +41,38 @@ def _interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
     return tuple(float(part) for part in mean_interval(values, level))
 
 
+# Where results that are not finite come from, by the beginning of their names: the key that is too large.
+BLAMED = {
+    "direct_error": "direct_micro_step", "hmm_error": "macro_steps", "euler_error": "macro_steps",
+    "force_bias": "micro_steps", "force_spread": "averagings", "force_memory": "displacement",
+    "gradient_error": "plane.micro_step",
+}  # fmt: skip
+
+
 def study(experiment: str, seed: int, settings: dict) -> xr.Dataset:
-    """Return errors against every parameter of the method, costs, and the estimator on the plane."""
+    """Return errors against every parameter of the method, costs, and the estimator on the plane.
+
+    Raises
+    ------
+    DataError
+        If something is not finite, or noise alone: the line names the key.
+
+    """
+    landscape = _landscape(experiment, settings["plane"])
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is named below
+        found = _study(experiment, seed, settings, landscape)
+    for name, variable in found.data_vars.items():
+        if not np.isfinite(variable.values).all():
+            key = next((key for start, key in BLAMED.items() if name.startswith(start)), "horizon")
+            value = settings
+            for part in key.split("."):
+                value = value[part]
+            what = f"experiments.{experiment}.{key}: {words.show(value)} found"
+            raise DataError(f"{what}, with which the {variable.attrs['long_name']} is not finite; less is needed")
+    return found
+
+
+def _study(experiment: str, seed: int, settings: dict, landscape: tuple) -> xr.Dataset:
     s, streams, level = settings, _Streams(seed, experiment), settings["level"]
     start, fast_start, horizon, count = s["start"], s["fast_start"], s["horizon"], s["replicates"]
     base = s["estimator"]
@@ -80,15 +115,23 @@ def study(experiment: str, seed: int, settings: dict) -> xr.Dataset:
         for length in s["averagings"]
     ]
     settled = fast_slow.averaged_force(start, 0.0) + fast_slow.micro_bias(start, base["micro_step"])
-    relaxation = []
+    relaxation, relaxation_errors = [], []
     for length in s["relaxations"]:
         off = {**base, "relaxation": length, "averaging": 1}
         force = _forces(start, start + s["displacement"], off, s["force_replicates"], streams())
         relaxation.append(_interval(force - settled, level))
+        relaxation_errors.append(force.std(ddof=1) / np.sqrt(force.size))
     order = fast_slow.fitted_order
     # The mean of Y forgets its start by 1 - lambda in each micro step; f is a polynomial of Y.
     v = io.variable
-    rate = np.polyfit(s["relaxations"], np.log(np.abs([mean for mean, _, _ in relaxation])), 1)[0]
+    rate, rate_error = fast_slow.memory_rate(s["relaxations"], [mean for mean, _, _ in relaxation], relaxation_errors)
+    if not np.isfinite(rate) and np.isfinite(relaxation).all():
+        msg = (
+            f"experiments.{experiment}.relaxations: {words.show(s['relaxations'])} found, but the memory of the start "
+            "stands out from the noise at fewer than two of them; shorter ones or more force_replicates needed"
+        )
+        raise DataError(msg)
+    macro_steps = [fast_slow.taken_step(horizon, h) for h in s["macro_steps"]]
     return xr.Dataset(
         {
             **_table("direct_error", "scale", direct_errors, "largest mean deviation from the limit, direct"),
@@ -101,19 +144,20 @@ def study(experiment: str, seed: int, settings: dict) -> xr.Dataset:
             "force_spread": v("averaging", spread, "standard deviation of the mean force"),
             **_table("force_memory", "relaxation", relaxation, "deviation of the force from its settled mean"),
             "order_scale": v("", order(s["scales"], [e[0] for e in direct_errors]), "order in epsilon"),
-            "order_macro": v("", order(s["macro_steps"], exact), "order in the macro step, exact forces"),
+            "order_macro": v("", order(macro_steps, exact), "order in the macro step, exact forces"),
             "order_micro": v("", order(s["micro_steps"], np.abs(bias_exact)), "order in the micro step"),
             "order_micro_measured": v(
                 "", order(s["micro_steps"], np.abs([b[0] for b in bias])), "order in the micro step, measured"
             ),
             "order_averaging": v("", order(s["averagings"], spread), "order in the averaging length"),
             "memory_rate": v("", rate, "logarithmic rate of relaxation per micro step, measured"),
+            "memory_rate_error": v("", rate_error, "its standard error"),
             "memory_rate_exact": v("", np.log1p(-base["micro_step"]), "the same, exact for the mean of Y"),
-            **_plane(experiment, seed, s["plane"], level),
+            **_plane(experiment, seed, s["plane"], level, *landscape),
         },
         coords={
             "scale": v("scale", s["scales"], "epsilon"),
-            "macro_step": v("macro_step", s["macro_steps"], "macro step"),
+            "macro_step": v("macro_step", macro_steps, "macro step, a whole share of the horizon"),
             "micro_step": v("micro_step", s["micro_steps"], "micro step over epsilon"),
             "averaging": v("averaging", s["averagings"], "averaging length"),
             "relaxation": v("relaxation", s["relaxations"], "relaxation length"),
@@ -124,7 +168,8 @@ def study(experiment: str, seed: int, settings: dict) -> xr.Dataset:
 
 
 def _name(estimator: dict) -> str:
-    return f"λ = {estimator['micro_step']:g}, {estimator['relaxation']} + {estimator['averaging']}"
+    several = f", {estimator['ensemble']} at once" if estimator["ensemble"] > 1 else ""
+    return f"λ = {estimator['micro_step']:g}, {estimator['relaxation']} + {estimator['averaging']}{several}"
 
 
 def _forces(x: float, y: float, estimator: dict, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -141,19 +186,39 @@ def _table(name: str, dims: str, values: list, text: str) -> dict:
     }
 
 
-def _plane(experiment: str, seed: int, s: dict, level: float) -> dict:
-    # The effective gradient of MF-HomSGLD against quadrature, and escape from the second minimum, by averaging length.
-    potential = muller_brown()
-    window, beta = (-1.5, 1.2, -0.2, 2.0), 1 / s["temperature"]
-    points = find_critical_points(potential, window)
+def _landscape(experiment: str, s: dict) -> tuple:
+    # The potential, its minima and the quadrature of its local entropy, if the settings allow it.
+    potential, time, key = muller_brown(), s["time"], f"experiments.{experiment}.plane"
+    points = find_critical_points(potential, WINDOW)
     minima = points.positions[points.kinds == MINIMUM]
-    grid = EntropyGrid(potential, window, beta, (s["time"], s["time"]), points.curvatures.max())
+    steepest = points.curvatures.max()
+    least = least_temperature(WINDOW, time, steepest)
+    if s["temperature"] < least:
+        msg = f"{key}.temperature: {s['temperature']:g} found, at least {_up(least)} needed for the grid of the window"
+        raise DataError(f"{msg} at time = {time:g}")
+    bound = fast_slow.stability_bound(steepest + 1 / time)
+    if s["micro_step"] >= bound:
+        msg = f"{key}.micro_step: {s['micro_step']:g} found, less than {bound:.3g} needed at time = {time:g}"
+        raise DataError(f"{msg}: with longer ones the inner steps grow in the minima")
+    grid = EntropyGrid(potential, WINDOW, 1 / s["temperature"], (time, time), steepest)
+    return potential, minima, grid
+
+
+def _up(value: float) -> str:
+    # Three digits that are enough.
+    digits = 2 - int(np.floor(np.log10(value)))
+    return f"{np.ceil(value * 10.0**digits) / 10.0**digits:.3g}"
+
+
+def _plane(experiment: str, seed: int, s: dict, level: float, potential, minima: np.ndarray, grid: EntropyGrid) -> dict:
+    # The effective gradient of MF-HomSGLD against quadrature, and escape from the second minimum, by averaging length.
+    beta = 1 / s["temperature"]
     generator = np.random.default_rng(seed_sequence(seed, experiment, 0, INITIAL_WEIGHTS))
     at = minima[generator.integers(len(minima), size=s["points"])] + 0.2 * generator.standard_normal((s["points"], 2))
     exact = np.array([grid.jet(x, s["time"]).gradient for x in at])
     key, errors, escaped = stream_key(seed, experiment, 0, INJECTED_NOISE), [], []
     conditions = Conditions(
-        seed, experiment, window, (-4.0, 4.0, -4.0, 5.0), s["largest_gradient"], 1e-5,
+        seed, experiment, WINDOW, (-4.0, 4.0, -4.0, 5.0), s["largest_gradient"], 1e-5,
         {"step_size": s["micro_step"], "iterations": 20000},
     )  # fmt: skip
     for length in s["averagings"]:

@@ -181,6 +181,8 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
             allowed = [str(item) for item in rule]
             hint = words.suggest(str(found), allowed)
             return [f"{key}: {words.show(found)} found{hint}; allowed: {', '.join(allowed)}"]
+        case "uniqueItems":
+            return [f"{key}: {words.show(found)} found; entries must differ"]
         case "pattern":
             return [f"{key}: {words.show(found)} found; it must match {rule}"]
     phrases = {

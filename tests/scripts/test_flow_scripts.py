@@ -1,12 +1,14 @@
 """Scripts of the flows of measures and of the multiscale method: labels, and values known in closed form."""
 
+import copy
+
 import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, load
 
 from meanfield import config as configuration
-from meanfield.errors import ConfigError, DivergenceError
+from meanfield.errors import ConfigError, DataError, DivergenceError
 from meanfield.families import multiscale, sampling
 from meanfield.sampling import targets
 
@@ -212,6 +214,59 @@ def test_the_multiscale_study_has_labels_and_known_values(hmm):
     assert ((hmm["escape_share"] >= 0) & (hmm["escape_share"] <= 1)).all()
 
 
+def studied(config, changes):
+    """Return the study of the multiscale method with some settings changed, by their keys."""
+    parameters = copy.deepcopy(multiscale.hmm_parameters(config, "multiscale"))
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        block = parameters["settings"]
+        for part in parents:
+            block = block[part]
+        block[last] = value
+    return load("solve_multiscale").study(**parameters)
+
+
+def test_macro_steps_are_those_taken(config):
+    # Of .5, steps of .2 and .14 make two and four of .25 and .125.
+    found = studied(config, {"horizon": 0.5, "macro_steps": [0.2, 0.14], "replicates": 2})
+    assert found["macro_step"].values.tolist() == [0.25, 0.125]
+    assert found["hmm_cost"].values[0].tolist() == [32, 64]
+    expected = np.log2(found["euler_error"].values[0] / found["euler_error"].values[1])
+    assert float(found["order_macro"]) == pytest.approx(expected, rel=1e-12)
+    assert 0.7 < expected < 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"plane.temperature": 0.001},
+            "experiments.multiscale.plane.temperature: 0.001 found, at least 0.00576 needed for the grid of the window "
+            "at time = 0.2",
+        ),
+        (
+            {"plane.micro_step": 0.5},
+            "experiments.multiscale.plane.micro_step: 0.5 found, less than 0.000491 needed at time = 0.2: with longer "
+            "ones the inner steps grow in the minima",
+        ),
+        (
+            {"relaxations": [0, 300]},
+            "experiments.multiscale.relaxations: [0, 300] found, but the memory of the start stands out from the noise "
+            "at fewer than two of them; shorter ones or more force_replicates needed",
+        ),
+        (
+            {"start": 2.0, "fast_start": 10.0, "horizon": 2.0, "macro_steps": [0.2, 0.1]},
+            "experiments.multiscale.macro_steps: [0.2, 0.1] found, with which the largest mean deviation from the "
+            "limit, multiscale is not finite; less is needed",
+        ),
+    ],
+)
+def test_what_is_not_finite_or_noise_alone_is_one_line(config, changes, words):
+    with pytest.raises(DataError) as caught:
+        studied(config, changes)
+    assert str(caught.value) == words
+
+
 @pytest.mark.parametrize("figure", ["ext_sampling_flows", "ext_multiscale"])
 def test_figures_draw(figure, flows, hmm):
     from matplotlib import pyplot as plt
@@ -235,6 +290,23 @@ def test_figures_draw(figure, flows, hmm):
             "averagings.1: 50 found, but burn_in and averaging must fit into the budget 90",
         ),
         ("multiscale.macro_steps", [0.1, 0.3], "macro_steps.1: 0.3 found, at most 0.2 needed"),
+        (
+            "multiscale.macro_steps",
+            [0.11, 0.09],
+            "macro_steps.1: 0.09 found, but steps are whole shares of horizon = 0.4",
+        ),
+        ("multiscale.estimator.micro_step", 1.0, "estimator.micro_step: 1.0 found, less than 1 needed"),
+        *(
+            (f"multiscale.{name}", [value, value], f"{name}: [{value}, {value}] found; entries must differ")
+            for name, value in (
+                ("scales", 0.01),
+                ("macro_steps", 0.1),
+                ("micro_steps", 0.1),
+                ("averagings", 10),
+                ("relaxations", 0),
+                ("plane.averagings", 50),
+            )
+        ),
         ("multiscale.horizon", 0.08, "macro_steps.0: 0.1 found, at most horizon = 0.08 needed"),
     ],
 )

@@ -61,6 +61,23 @@ def test_the_multiscale_method_has_the_known_errors(estimator, step, known):
     assert paths.micro_steps == round(4 / step) * (estimator.relaxation + estimator.averaging)
 
 
+def test_the_rate_of_forgetting_is_that_of_the_lengths_that_tell():
+    x, mean = np.array([0, 5, 10, 300]), np.array([2.0, 2.0 * np.exp(-0.5), 2.0 * np.exp(-1.0), 0.3])
+    error = np.full(4, 0.1)
+    rate, uncertainty = fs.memory_rate(x, mean, error)
+    assert rate == pytest.approx(-0.1, rel=1e-12)
+    # Weights -1/10, 0, 1/10 of the logarithms, whose errors are those of the means over the means.
+    assert uncertainty == pytest.approx(0.1 * np.hypot(0.05, 0.05 * np.e), rel=1e-12)
+    assert np.isnan(fs.memory_rate(x[[0, 3]], mean[[0, 3]], error[:2])).all()
+
+
+def test_steps_are_whole_shares_of_the_horizon():
+    for step, taken in ((0.2, 0.25), (0.14, 0.125), (0.1, 0.1)):
+        assert fs.taken_step(0.5, step) == taken
+        paths = fs.euler_of_the_limit(1.0, horizon=0.5, macro_step=step)
+        assert paths.times[1] == pytest.approx(taken, rel=1e-15)
+
+
 def test_the_micro_step_biases_the_force_as_its_variance_says():
     generator, count = np.random.default_rng(3), 20000
     for step in (0.5, 1.0):

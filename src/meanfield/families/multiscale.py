@@ -1,5 +1,7 @@
 """A fast-slow system by the heterogeneous multiscale method, and the same estimator on the plane."""
 
+from meanfield.multiscale.fast_slow import taken_step
+
 
 def problems(config: dict, key: str, experiment: dict) -> list[str]:
     """Return one line per problem of an experiment that the schema cannot see."""
@@ -11,9 +13,23 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
                 f"{key}.plane.averagings.{n}: {length} found, but burn_in and averaging must fit into the budget "
                 f"{plane['budget']}"
             )
+    horizon, taken = experiment["horizon"], {}
     for n, step in enumerate(experiment["macro_steps"]):
-        if step > experiment["horizon"]:
-            found.append(f"{key}.macro_steps.{n}: {step} found, at most horizon = {experiment['horizon']} needed")
+        if step > horizon:
+            found.append(f"{key}.macro_steps.{n}: {step} found, at most horizon = {horizon} needed")
+            continue
+        h = taken_step(horizon, step)
+        if h in taken:
+            found.append(
+                f"{key}.macro_steps.{n}: {step} found, but steps are whole shares of horizon = {horizon}, and it "
+                f"becomes {h:.6g} like macro_steps.{taken[h]}; others needed"
+            )
+        taken.setdefault(h, n)
+    if experiment["estimator"]["micro_step"] >= 1:
+        found.append(
+            f"{key}.estimator.micro_step: {experiment['estimator']['micro_step']} found, less than 1 needed: one micro "
+            "step multiplies the memory of the start by 1 - micro_step"
+        )
     return found
 
 

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 # Variance of Y at rest.
 VARIANCE = 0.5
+# A mean so many standard errors from zero is not noise: fewer than one in ten thousand that is would pass.
+TOLD = 4.0
 
 
 def slow_force(x: Floats, y: Floats, time: float) -> Floats:
@@ -148,12 +150,19 @@ def estimate_force(
     return total / estimator.averaging, y
 
 
+def taken_step(horizon: float, macro_step: float) -> float:
+    """Return the step that is really taken, the horizon over a whole number of steps [1]; the one given if it fits."""
+    h = horizon / round(horizon / macro_step)
+    return macro_step if math.isclose(h, macro_step, rel_tol=1e-12) else h
+
+
 def multiscale(
     start: float, fast_start: float, *, horizon: float, macro_step: float, estimator: Estimator, replicates: int,
     generator: np.random.Generator,
 ) -> Paths:  # fmt: skip
     """Solve the system by the heterogeneous multiscale method: Euler steps with estimated mean forces.
 
+    The steps are those of `taken_step`.
     The fast variables go on from where the last macro step left them; epsilon enters nowhere.
     """
     count = round(horizon / macro_step)
@@ -191,6 +200,37 @@ def micro_bias(x: float, micro_step: float) -> float:
     return float(averaged_force(np.float64(x), 0.0, 1 / (2 - micro_step)) - averaged_force(np.float64(x), 0.0))
 
 
+def stability_bound(stiffness: float) -> float:
+    """Return the Euler step from which on a relaxation at some rate grows: 2 over the rate [1]."""
+    return 2 / stiffness
+
+
+def memory_rate(lengths: Floats, mean: Floats, error: Floats) -> tuple[float, float]:
+    """Return the rate at which a deviation decays per micro step, and its standard error [1]; nan if it cannot be told.
+
+    Least squares of the logarithm over those lengths at which the mean is `TOLD` standard errors from zero: the
+    logarithm of the others is that of noise. The means are independent.
+
+    Parameters
+    ----------
+    lengths : array, shape (length,)
+        Relaxation lengths [count].
+    mean, error : array, shape (length,)
+        Mean deviations and their standard errors [1].
+
+    """
+    x, mean, error = (np.asarray(part, float) for part in (lengths, mean, error))
+    told = np.abs(mean) > TOLD * error
+    if told.sum() < 2:
+        return math.nan, math.nan
+    x, mean, error = x[told], mean[told], error[told]
+    rate = np.polyfit(x, np.log(np.abs(mean)), 1)[0]
+    weight = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    return float(rate), float(np.sqrt(((weight * error / mean) ** 2).sum()))
+
+
 def fitted_order(parameter: Floats, error: Floats) -> float:
-    """Return the least-squares slope of log error against log parameter [1]."""
-    return float(np.polyfit(np.log(np.asarray(parameter, float)), np.log(np.asarray(error, float)), 1)[0])
+    """Return the least-squares slope of log error against log parameter [1]; nan if an error is not finite or zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x, y = np.log(np.asarray(parameter, float)), np.log(np.asarray(error, float))
+    return float(np.polyfit(x, y, 1)[0]) if np.isfinite(y).all() else math.nan

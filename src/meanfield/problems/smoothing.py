@@ -130,6 +130,15 @@ class EntropyGrid:
         )
 
 
+def least_temperature(window: Window, time: float, steepest: float, most: int = 2500) -> float:
+    """Return the lowest temperature at which `EntropyGrid` needs no more nodes for one time [1], or infinity."""
+    # (width + 8 root(t T)) root(c / T) intervals with c = steepest + 1/t: linear in 1 / root(T).
+    stiffness = max(steepest, 0.0) + 1 / time
+    left = most - 1 - 8 * np.sqrt(time * stiffness)
+    width = max(window[1] - window[0], window[3] - window[2])
+    return float(stiffness * (width / left) ** 2) if left > 0 else np.inf
+
+
 def local_entropy_field(
     potential: PlanePotential, xs: Floats, ys: Floats, time: float, inverse_temperature: float, *, margin: float
 ) -> Floats:
