@@ -103,14 +103,16 @@ class Look(NamedTuple):
 def looks(
     run: Iterable[Floats], stops: list[int], meter: RiskMeter, names: tuple[int, str, int], lost: str, step_size: float
 ) -> Iterator[Look]:
-    """Yield the look at each distinct iteration of a run.
+    """Yield the look at each record of a run; records that fall on one iteration are one look, yielded again.
+
+    The test directions of a record are those of its place in the list, so that they do not depend on the step size.
 
     Parameters
     ----------
     run : iterable of array, shape (neuron, coordinate)
-        The weights at these iterations [1].
-    stops : list of int, increasing strictly
-        Iterations; see `distinct`.
+        The weights at the `distinct` iterations [1].
+    stops : list of int, increasing
+        Iterations of the records.
     meter : RiskMeter
         Measures risks.
     names : tuple
@@ -124,10 +126,12 @@ def looks(
         If weights stop being finite.
 
     """
+    seen = dict(zip(distinct(stops), run, strict=True))
     generator = np.random.default_rng(seed_sequence(*names, TEST_POINTS))
+    found: dict[int, Look] = {}
     _, experiment, replicate = names
-    for stop, seen in zip(stops, run, strict=True):
-        weights = seen.astype(float)
+    for stop in stops:
+        weights = seen[stop].astype(float)
         norms = np.sqrt((weights**2).sum(axis=1))
         if not np.isfinite(norms).all():
             msg = (
@@ -136,7 +140,8 @@ def looks(
             )
             raise DivergenceError(msg)
         averaged = meter.averaged(norms)
-        yield Look(norms, averaged + meter.rest(weights, generator), averaged)
+        look = Look(norms, averaged + meter.rest(weights, generator), averaged)
+        yield found.setdefault(stop, look)
 
 
 def run_ensemble(
@@ -198,9 +203,7 @@ def run_ensemble(
                 state, lambda one, first, last: one.advance_stream(first, last, **settings),
                 lambda one: one.weights, distinct(stops),
             )  # fmt: skip
-            found = looks(walk, distinct(stops), meter, names, f"SGD of {neurons} neurons", step_size)
-            by_stop = dict(zip(distinct(stops), found, strict=True))
-            seen = [by_stop[stop] for stop in stops]
+            seen = list(looks(walk, stops, meter, names, f"SGD of {neurons} neurons", step_size))
             values = np.array([[TEST_FUNCTIONS[name].value(look.norms) for look in seen] for name in test_functions])
             return (
                 values.mean(axis=-1), (values**2).mean(axis=-1), np.array([look.risk for look in seen]),

@@ -63,17 +63,18 @@ def run_noisy(
     law = make_law("isotropic_gaussians", initial_law)
     meter = RiskMeter(data, directions)
     asked = [t for t in times if t <= last_time]
-    stops = distinct(record_iterations(asked, step_size))
+    stops = record_iterations(asked, step_size)
 
     def run(beta: float, replicate: int) -> tuple:
         method = langevin.Hyperparameters(**noisy_sgd(beta, regularisation)["hyperparameters"])
         names = (seed, experiment, replicate)
         walk = trajectory(
             langevin, method, data, law.sample(neurons, data.dimension, *names).astype(precision),
-            schedule=Schedule(), step_size=step_size, stops=stops, root=seed, experiment=experiment,
+            schedule=Schedule(), step_size=step_size, stops=distinct(stops), root=seed, experiment=experiment,
             replicate=replicate,
         )  # fmt: skip
-        seen = list(looks(walk, stops, meter, names, f"noisy SGD at inverse temperature {beta:g}", step_size))
+        found = looks(walk, stops, meter, names, f"noisy SGD at inverse temperature {beta:g}", step_size)
+        seen = list(dict(zip(stops, found, strict=True)).values())  # each iteration once
         return (
             np.array([look.risk for look in seen]), np.array([look.averaged_risk for look in seen]),
             np.array([look.norms for look in seen], np.float32),
