@@ -47,7 +47,8 @@ def analyse(
     names = list(map(str, runs["function"].values))
     at = int(np.flatnonzero(runs["asked_time"].values == time)[0])
     kept = int(np.flatnonzero(runs["law_record"].values == at)[0])
-    shown = int(cell_records(limit, runs)[0, at])  # of all widths alike
+    # Of the largest width, which is compared with the limit; others are next to the time by half a step at most.
+    shown = int(cell_records(limit, runs)[-1, at])
     drawn, uniform = bootstrap_weights(replicates, resamples), np.full((1, replicates), 1 / replicates)
     every = covariances(runs, uniform)[0]
     # Of the resamples only the time that is shown.
@@ -100,7 +101,7 @@ def analyse(
             "expected": v("function", expected[:, shown], "its limit by the linearised equation, at the time shown"),
             "spread": v("function", part["spread"].values[:, shown], "variance of one neuron in the limit"),
             "noise_ratio": v("", ratio, "step size times N"),
-            "shown_time": v("", runs["time"].values[0, at], "mean-field time shown"),
+            "shown_time": v("", runs["time"].values[-1, at], "mean-field time shown, of the largest width"),
             "replicates": v("", replicates, "replicates of each width"),
             **found,
         },

@@ -141,7 +141,7 @@ def analyse(
             "rejected_anderson": v(
                 "", (joined["anderson_p"][:, last] < 0.05).mean(), "share of tests at the largest N below 5 %"
             ),
-            "shown_time": v("", times[0][at], "mean-field time of the tests"),
+            "shown_time": v("", times[last[0]][at], "mean-field time of the tests, of the largest N"),
             "linearisation_error": limit["linearisation_error"],
             "step_error": limit["step_error"],
             **found,

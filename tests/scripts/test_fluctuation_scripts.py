@@ -1,5 +1,7 @@
 """Scripts on rates, dependence, normal fluctuations and noisy SGD: labels, known values, figures, slips."""
 
+import copy
+
 import numpy as np
 import pytest
 import yaml
@@ -182,14 +184,23 @@ def test_records_have_the_times_of_their_iterations_and_the_limit_is_compared_th
     )
 
 
-def test_widths_that_share_no_time_are_not_compared(config):
-    slip = between_iterations(merged())
-    slip["experiments"][NAME]["ensembles"]["balanced"]["neurons"] = [4, 9]
+def test_widths_are_seen_next_to_the_time_of_the_comparison_but_not_at_the_start(config):
+    config = between_iterations(merged())
+    block = config["experiments"][NAME]
+    block["ensembles"]["balanced"]["neurons"] = [4, 9]  # steps of 0.08 and 0.0356
+    checked = configuration.check(copy.deepcopy(config), SCHEMA)
+    runs = load("simulate_ensemble").run(**fluctuations.ensemble_parameters(checked, NAME, "balanced"))
+    np.testing.assert_allclose(runs["time"][:, -1], [0.48, 14 * 0.32 / 9])
+    limit = load("solve_fluctuations").solve(**fluctuations.prediction_parameters(checked, NAME))
+    found = load("analyse_chaos").analyse(runs, limit, **fluctuations.analysis_parameters(checked, NAME, "chaos"))
+    assert float(found["shown_time"]) == pytest.approx(14 * 0.32 / 9)
+    block["analyse"]["chaos"]["time"] = block["analyse"]["clt"]["time"] = 0.06
+    block["ensembles"]["balanced"]["noise_ratio"] = 0.6
     with pytest.raises(ConfigError) as caught:
-        configuration.check(slip, SCHEMA)
+        configuration.check(config, SCHEMA)
     assert (
-        "analyse.chaos.time: 0.5 found, but the iteration of 4 neurons next to it, with steps of 0.08, is at 0.48; a "
-        "multiple of all step sizes of balanced needed"
+        "analyse.chaos.time: 0.06 found, but of 4 neurons in balanced, with steps of 0.15, the iteration next to it is "
+        "the start; a later one needed"
     ) in str(caught.value)
 
 

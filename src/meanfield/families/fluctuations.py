@@ -1,7 +1,7 @@
 """Two-layer networks on isotropic Gaussians beside their limit: rates, dependence of neurons, normal fluctuations."""
 
 from meanfield import words
-from meanfield.ensembles import cells, record_times, united
+from meanfield.ensembles import cells, record_iterations, record_times, united
 from meanfield.families.common import activation_problems, increasing_problems, isotropic_problem, time_problems
 
 # Datasets by the key of `analyse` that asks for them.
@@ -77,24 +77,21 @@ def _analysis_problems(key: str, experiment: dict) -> list[str]:
         if block and block["time"] not in experiment["law_times"]:
             found.append(f"{key}.{dataset}.time: {block['time']} found, which is none of law_times")
         elif block and not found:
-            found += _common_time_problems(f"{key}.{dataset}.time", block["time"], experiment, dataset)
+            found += _record_problems(f"{key}.{dataset}.time", block["time"], experiment, dataset)
     return found
 
 
-def _common_time_problems(key: str, time: float, experiment: dict, dataset: str) -> list[str]:
-    # Widths are compared at one time, so that all of them must have a record there, and not that of the start.
-    seen = {
-        record_times([time], step)[0]: (neurons, step)
-        for name in ensembles_of(experiment, dataset)
-        for neurons, step in cells(experiment["ensembles"][name])
-    }
-    if len(united(seen)) == 1 and (time == 0 or min(seen) > 0):
-        return []
-    at, (neurons, step) = max(seen.items(), key=lambda item: abs(item[0] - time))
-    return [
-        f"{key}: {time} found, but the iteration of {neurons} neurons next to it, with steps of {step:.6g}, is at "
-        f"{at:.6g}; a multiple of all step sizes of {', '.join(ensembles_of(experiment, dataset))} needed"
-    ]
+def _record_problems(key: str, time: float, experiment: dict, dataset: str) -> list[str]:
+    # Widths are compared at one time: each is seen at its iteration next to it, which must not be the start.
+    found = []
+    for name in ensembles_of(experiment, dataset) if time > 0 else ():
+        for neurons, step in cells(experiment["ensembles"][name]):
+            if record_iterations([time], step) == [0]:
+                found.append(
+                    f"{key}: {time} found, but of {neurons} neurons in {name}, with steps of {step:.6g}, the iteration "
+                    "next to it is the start; a later one needed"
+                )
+    return found[:1]
 
 
 def datasets(experiment: dict) -> list[str]:
