@@ -237,3 +237,12 @@ def test_kinds_of_the_configuration():
     assert own.value([0.0, 0.0]) == -1
     with pytest.raises(ValueError, match="'plane' is no kind"):
         potential_from({"kind": "plane"})
+
+
+def test_the_least_temperature_is_that_of_the_largest_grid():
+    steepest = critical(MB).curvatures.max()
+    least = smoothing.least_temperature(WINDOW, 0.2, steepest, most=300)
+    smoothing.EntropyGrid(MB, WINDOW, 1 / (1.001 * least), (0.2, 0.2), steepest, most=300)
+    with pytest.raises(ValueError, match="at most 300 allowed"):
+        smoothing.EntropyGrid(MB, WINDOW, 1 / (0.98 * least), (0.2, 0.2), steepest, most=300)
+    assert smoothing.least_temperature(WINDOW, 0.2, 1e9, most=300) == np.inf
