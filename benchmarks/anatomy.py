@@ -72,9 +72,8 @@ def _update(times, w, rows, columns, x, block, c, chunk, bits, moved, movers):
     words = moved.size
     for _ in range(times):
         for tile in range(words):
-            last, way = min((tile + 1) * tiles.TILE, rows), tiles.way_of(moved[tile], block, columns)
-            if way == tiles.BY_NEURON:
-                tiles.find_movers(bits, words, tile, block, movers)
+            last = min((tile + 1) * tiles.TILE, rows)
+            way = tiles.prepare(moved[tile], block, columns, bits, words, tile, movers)
             tiles.update(way, w, tile, last, columns, x, block, c, chunk, bits, words, block, movers)
 
 

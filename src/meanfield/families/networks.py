@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from meanfield import registry, words
+from meanfield.ensembles import united
 from meanfield.families.common import (
     activation_problems,
     increasing_problems,
@@ -169,8 +170,7 @@ def _sweep_problems(key: str, sweep: dict, experiment: dict) -> list[str]:
         settings = {"method": sweep["method"], **candidate}
         found = method_problems(key, settings)
         if found:
-            varied = [name for name in sweep["grid"] if any(f"{key}.hyperparameters.{name}:" in line for line in found)]
-            for name in varied:
+            for name in sweep["grid"]:
                 found = [line.replace(f"{key}.hyperparameters.{name}:", f"{key}.grid.{name}:") for line in found]
             return found
         step = candidate["step_size"]
@@ -355,9 +355,7 @@ def record_times(experiment: dict, limit: dict) -> list[float]:
     for study in experiment.get("widths", {}).values():
         step = _matched(study, experiment) or study["step_size"]
         times.update(k * step for k in record_iterations(study))
-    kept = sorted(t for t in times if t <= horizon * (1 + 1e-9))
-    # Times that differ by rounding alone are one time.
-    return [t for n, t in enumerate(kept) if n == 0 or t - kept[n - 1] > 1e-12 * t]
+    return united(t for t in times if t <= horizon * (1 + 1e-9))
 
 
 # -- what decides the numbers of each job ---------------------------------------------------------------------------

@@ -48,18 +48,16 @@ from meanfield.kernels.sweeps import (
     units,
 )
 from meanfield.kernels.tiles import (
-    BY_NEURON,
     ROWS,
     STRIP,
     TILE,
-    find_movers,
     inner_products,
     layout,
     padded,
     predict,
+    prepare,
     scale_rows,
     update,
-    way_of,
 )
 
 # Samples that the random stream draws at once, at least.
@@ -294,9 +292,7 @@ def _advance(first, last, shape, network, scheme, weights, outputs, samples, wor
             if pending > 0:
                 if not single:
                     _coast(u, v, start * columns, end * columns, carried[pending], kept[pending])
-                way = way_of(moved[tile], pending, columns)
-                if way == BY_NEURON:
-                    find_movers(bits, moved.size, tile, pending, movers)
+                way = prepare(moved[tile], pending, columns, bits, moved.size, tile, movers)
                 update(way, u, tile, end, columns, scaled, block, c, chunk, bits, moved.size, pending, movers)
                 if not single:
                     update(way, v, tile, end, columns, scaled_kicks, block, c, chunk, bits, moved.size, pending, movers)

@@ -37,18 +37,16 @@ from meanfield.kernels.lanes import WIDTH, aligned_copy
 from meanfield.kernels.streams import fill_rows
 from meanfield.kernels.sweeps import correct_strip, step_in_strip, step_weighted, tables_of
 from meanfield.kernels.tiles import (
-    BY_NEURON,
     ROWS,
     STRIP,
     TILE,
-    find_movers,
     inner_products,
     layout,
     padded,
     predict,
+    prepare,
     scale_rows,
     update,
-    way_of,
 )
 
 # Inner loops of more steps than this run step by step: corrections cost half as many products per neuron and step.
@@ -274,9 +272,8 @@ def _run_block(
     for f in range(states):
         scale_rows(x, e, ends[f], count, block, columns, scaled)
         for tile in range(moved.size):
-            end, way = min((tile + 1) * TILE, stride), way_of(moved[tile], count, columns)
-            if way == BY_NEURON:
-                find_movers(bits, moved.size, tile, count, movers)
+            end = min((tile + 1) * TILE, stride)
+            way = prepare(moved[tile], count, columns, bits, moved.size, tile, movers)
             update(way, fields[f], tile, end, columns, scaled, block, p, chunk, bits, moved.size, count, movers)
 
 

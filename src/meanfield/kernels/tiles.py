@@ -101,11 +101,20 @@ def find_movers(bits, words, tile, count, movers):
             mask ^= mask << np.uint64(step)
 
 
+@nb.njit(nogil=True)
+def prepare(moved, count, columns, bits, words, tile, movers):
+    """Return `way_of` a tile, with what `update` needs for it in `movers`."""
+    way = way_of(moved, count, columns)
+    if way == BY_NEURON:
+        find_movers(bits, words, tile, count, movers)
+    return way
+
+
 @nb.njit(nogil=True, forceinline=True)
 def update(way, w, tile, last, columns, x, block, c, chunk, bits, words, count, movers):
     """Move the neurons of a tile, those before `last`: w[i] += sum_k c[k, i] x[k] over `count` iterations.
 
-    All ways give the same bits; `movers` is used by one of them, see `find_movers`.
+    All ways give the same bits; one of them asks for `movers`, see `prepare`.
     """
     if way == BY_SAMPLE:
         _update_by_sample(w, tile, columns, x, block, c, chunk, bits, words, count)

@@ -400,12 +400,8 @@ def relaxation_time(target: Target, mean: Floats, covariance: Floats, flow: str,
 
     Parameters
     ----------
-    target : Target
-        A normal law.
-    mean, covariance : array
-        Initial moments [1].
-    flow : str
-        As in `run_gaussian`.
+    target, mean, covariance, flow
+        As in `exact_divergence`.
     threshold : float
         The divergence, positive [1].
 
