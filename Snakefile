@@ -58,6 +58,7 @@ include: "rules/report.smk"
 # A run that was killed leaves its locks; the same command again lifts them and goes on. Kernels are compiled once,
 # before the jobs fan out: those that the planned jobs call. (A rule that all jobs name as `ancient` would not do: where
 # it has to run, Snakemake looks at no other reason for the jobs behind it, and a changed parameter would go unnoticed.)
+# On this machine jobs then start as forks of one process that has loaded what they need.
 onstart:
     planned = list(workflow.dag.needrun_jobs())
     refuse_other_digits(planned)
@@ -65,6 +66,8 @@ onstart:
     wf.lift_default_rate_limit(workflow.scheduler)
     if kernel_groups(planned):
         caches.warm_up(precisions(planned), kernel_groups(planned))
+    if workflow.local_exec and not workflow.execution_settings.debug:
+        forks.serve(len(planned), precisions(planned) + kernel_groups(planned))
 
 
 onsuccess:

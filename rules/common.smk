@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from meanfield import config as configuration
-from meanfield import caches, ledger, locks, registry
+from meanfield import caches, forks, ledger, locks, registry
 from meanfield import workflow as wf
 from meanfield.errors import ConfigError
 from meanfield.families import (

@@ -4,6 +4,7 @@ Under the workflow a job's log file gets every line; on a terminal a progress ba
 """
 
 import logging
+import signal
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ def logged_to(path: str | Path) -> Iterator[logging.Logger]:
     """Send log lines and warnings to a file, and end the process with one line if something goes wrong.
 
     A `UserError` is logged as its one line; anything else, which is a bug of ours, with its traceback in the log
-    file and one line on the terminal. Either way the exit code is 1.
+    file and one line on the terminal. Either way the exit code is 1. An interrupt from the keyboard is noted there too.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
@@ -42,6 +43,9 @@ def logged_to(path: str | Path) -> Iterator[logging.Logger]:
     except OSError as error:
         name = getattr(error, "filename", None)
         _leave(f"{name + ': ' if isinstance(name, str) else ''}{error.strerror or error}")
+    except KeyboardInterrupt:
+        logger.error("interrupted")
+        sys.exit(128 + signal.SIGINT)
     except MemoryError:
         _leave("out of memory: fewer replicates_per_job or neurons need less")
     except Exception as error:
