@@ -1,7 +1,11 @@
-"""The rows that are not one-pass SGD: distributional dynamics, Müller–Brown, inner loops, memory, start-up, risks."""
+"""What is not one-pass SGD: distributional dynamics, Müller–Brown, inner loops, memory, start-up, risks, jobs."""
 
 import os
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +13,7 @@ from numpy.typing import NDArray
 from benchmarks import fresh_process
 from benchmarks.measure import best_of
 from benchmarks.workloads import DIPPING_RAMP, RISING_RAMP
+from meanfield.forks import SWITCH
 from meanfield.limits.characteristics import solve_characteristics
 from meanfield.limits.potentials import radial_potentials
 from meanfield.limits.schedule import Schedule
@@ -217,4 +222,39 @@ def risks(rounds: int, *, neurons: int = 800, dimension: int = 320, count: int =
             f"risk, {problem}, N = {neurons}, d = {dimension}: {back:.1f} ms, {kept:.1f} where freed memory is kept, "
             f"{np.median(ratios):.2f} x ({ratios.min():.2f}–{ratios.max():.2f})"
         )
+    return found
+
+
+def jobs(rounds: int, *, targets: tuple[str, ...] = ("fig05_failure_isotropic", "ext_tuning"), say=print) -> dict:
+    """Run the workflow on two cores at the small scale for some figures, its jobs started as usual and as forks.
+
+    Returns how many jobs there are and the times of both [s] by the clock, planning included, kernels compiled before.
+    """
+    found: dict = {"as usual": [], "as forks": []}
+    root, ours = fresh_process.ROOT, fresh_process.ROOT / ".snakemake"
+    ours.mkdir(exist_ok=True)
+    for turn in range(rounds + 1):
+        for kind, switch in (("as usual", "0"), ("as forks", "1")):
+            with tempfile.TemporaryDirectory(dir=ours) as folder:
+                overlay, name = Path(folder, "folders.yaml"), Path(folder).relative_to(root).as_posix()
+                overlay.write_text(f"pathvars: {{results: {name}/results, logs: {name}/logs}}\n", encoding="utf-8")
+                command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *targets]
+                command += ["--configfile", "config/quick.yaml", str(overlay)]
+                start = time.perf_counter()
+                done = subprocess.run(
+                    command, cwd=root, env=os.environ | {SWITCH: switch}, capture_output=True, text=True,
+                    check=False,
+                )  # fmt: skip
+                seconds = time.perf_counter() - start
+                if done.returncode:
+                    raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+                found["jobs"] = len(list(Path(folder, "results/benchmarks").rglob("*.tsv")))
+            if turn:  # the first compiles
+                found[kind].append(seconds)
+    ratios = np.divide(found["as usual"], found["as forks"])
+    usual, forks = (np.median(found[kind]) for kind in ("as usual", "as forks"))
+    say(
+        f"{found['jobs']} jobs of the small scale on two cores: {usual:.0f} s, {forks:.0f} s as forks, "
+        f"{np.median(ratios):.2f} x ({ratios.min():.2f}–{ratios.max():.2f})"
+    )
     return found

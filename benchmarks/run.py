@@ -24,7 +24,8 @@ from benchmarks import chart, growth, machine, others, peers, roofline, table
 from benchmarks.measure import Contest, Row, decide, targets
 from benchmarks.workloads import active_share, workloads
 
-OTHERS = ("dynamics", "landscape", "inner", "memory", "startup", "risks", "growth")
+OTHERS = ("dynamics", "landscape", "inner", "memory", "startup", "risks", "jobs", "growth")
+BY_NAME = ("jobs",)  # only where it is named: it takes as long as all others
 FLOOR = "= multiply-add peak of this core"
 _BUSY = 0.9
 
@@ -102,6 +103,8 @@ def extras(names: list[str], rounds: int, report: dict, *, quick: bool) -> dict[
     if "risks" in names:
         sizes = {"neurons": 40, "dimension": 10, "count": 2} if quick else {}
         report["risks"] = others.risks(rounds, **sizes)
+    if "jobs" in names:
+        report["jobs"] = others.jobs(min(rounds, 3), **({"targets": ("fig01_two_layer_network",)} if quick else {}))
     if "growth" in names:
         print()
         report["growth"] = growth.grow(workloads(small=quick)["A"], 0.002 if quick else 0.1, quick=quick)
@@ -125,13 +128,15 @@ def main(argv: list[str] | None = None) -> int:
     known = [*workloads(small=True), *OTHERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each method is timed, in turns [5]")
-    parser.add_argument("--only", nargs="+", choices=known, metavar="PART", help=f"some of {', '.join(known)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=known, metavar="PART", help=f"some of {', '.join(known)} [all but jobs]"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, nothing that compiles: to try the machinery")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder [benchmarks/results]")
     arguments = parser.parse_args(argv)
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
-    names = arguments.only or known
+    names = arguments.only or [name for name in known if name not in BY_NAME]
     start = time.perf_counter()
     report = {
         "machine": machine.facts(),

@@ -170,9 +170,13 @@ def serve(jobs: int, names: Sequence[str] = ()) -> Subprocess | None:
         return None
     if getattr(shell, "sp", None) is not subprocess or not _runs_snakemake():
         return None
-    shell.sp = Subprocess()
-    shell.sp.start_server(names)
-    return shell.sp
+    stand_in = Subprocess()
+    try:
+        stand_in.start_server(names)
+    except OSError:  # no room for its socket, whose path may have no more than a hundred letters
+        return None
+    shell.sp = stand_in
+    return stand_in
 
 
 def _runs_snakemake() -> bool:

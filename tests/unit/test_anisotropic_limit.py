@@ -416,3 +416,19 @@ def test_norms_grow_from_zero_by_step_noise():
     # 2 (s0 - 1) 0.6^2 4 epsilon and r2^2 at 2 (d - s0 - 1) 4 epsilon.
     expected = np.sqrt(1e-3 * 1e-2 * 8 * np.array([7 * 0.36, 11]))
     np.testing.assert_allclose(solution.means[1, 2:], expected, rtol=0.01)
+
+
+def test_a_loose_tolerance_does_not_let_the_risk_grow():
+    # Near the end the error allows steps beyond the stability of the integrator; with them the risk came back to 1.
+    problem = AnisotropicGaussians(80, 20, 0.6, PiecewiseLinear((0.5, 1.5), (-2.5, 7.5)))
+    time = np.concatenate([[0], np.geomspace(1e-2, 100, 20)])
+    loose, tight = (
+        solve_reduced(
+            problem, TwoLayerLaw(0.8, 0.0, 1.0, 0.0), time,
+            limit="infinite", atoms=50, schedule=Schedule(), relative_tolerance=tolerance,
+        ).risk
+        for tolerance in (1e-2, 1e-6)
+    )  # fmt: skip
+    assert np.diff(loose).max() < 1e-3
+    assert abs(loose - tight).max() < 0.01
+    assert tight[-1] < 1e-6

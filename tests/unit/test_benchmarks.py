@@ -325,7 +325,7 @@ main(sys.argv[1:])
 
 
 def test_the_command_runs_end_to_end_without_optional_libraries(tmp_path):
-    parts = ["A", "B", "C800", "inner", "startup", "risks", "growth"]
+    parts = ["A", "B", "C800", "inner", "startup", "risks", "jobs", "growth"]
     arguments = ["--quick", "--rounds", "2", "--output", tmp_path, "--only", *parts]
     done = subprocess.run(
         [sys.executable, "-c", HIDDEN, *arguments],
@@ -341,6 +341,8 @@ def test_the_command_runs_end_to_end_without_optional_libraries(tmp_path):
     assert all(len(times) == 2 and min(times) > 0 for one in report["inner_loops"].values() for times in one.values())
     assert set(report["risks"]) == {"isotropic", "anisotropic"}
     assert all(len(times) == 2 and min(times) > 0 for one in report["risks"].values() for times in one.values())
+    assert report["jobs"]["jobs"] == 1  # started as usual both times; a run of many is timed by `make bench`
+    assert min(*report["jobs"]["as usual"], *report["jobs"]["as forks"]) > 0
     assert set(report["growth"]) == {"neurons", "dimension", "iterations", "replicates", "threads"}
     text = json.dumps(report)
     assert str(Path.home()) not in text

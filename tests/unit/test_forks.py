@@ -69,20 +69,23 @@ import snakemake.shell
 from meanfield import forks
 
 if __name__ == "__main__":
-    shell = sys.modules["snakemake.shell"]
+    folder, shell = Path(sys.argv[1]), sys.modules["snakemake.shell"]
     server = forks.serve(100)
+    {body}
+"""
+READY = """
     assert shell.sp is server and server.PIPE is subprocess.PIPE
     assert server.ready.wait(120)
-    folder = Path(sys.argv[1])
-    {body}
 """
 
 
-def as_snakemake(tmp_path, body):
+def as_snakemake(tmp_path, body, before=READY, **variables):
     """Run some lines in a program that looks like Snakemake's, with a server that is ready; return what they print."""
     main = tmp_path / "snakemake"
-    main.write_text(MAIN.replace("{body}", textwrap.indent(textwrap.dedent(body), "    ").strip()), encoding="utf-8")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    main.write_text(
+        MAIN.replace("    {body}", before + textwrap.indent(textwrap.dedent(body), "    ")), encoding="utf-8"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     done = subprocess.run(
         [sys.executable, str(main), str(tmp_path)],
         env=environment, capture_output=True, text=True, timeout=240, check=False,
@@ -158,6 +161,14 @@ def test_forks_end_by_signals_and_without_the_server_jobs_start_as_usual(tmp_pat
     # A new server loads again; whichever way the job goes, it runs.
     assert printed[:3] == [str(-signal.SIGKILL), str(-signal.SIGTERM), "True"]
     assert printed[3] in ("True", "False")
+
+
+@linux
+def test_without_room_for_a_socket_jobs_start_as_usual(tmp_path):
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    printed = as_snakemake(tmp_path, "print(server, shell.sp is subprocess)", before="", TMPDIR=str(deep))
+    assert printed == ["None", "True"]
 
 
 SNAKEFILE = """

@@ -48,6 +48,8 @@ LIMITS = ("infinite", "first_order", "finite")
 _TERM_TOLERANCE = 1e-11
 # Lattices that are tried for the atoms of the initial law.
 _GENERATORS = 512
+# Share of the tolerance by which a step may raise the risk, and how fast steps grow once one was too long for that.
+_RISE, _CAREFUL = 0.1, 1.1
 # Where the stages of the integrator are in its step.
 _PLACES = STAGES.sum(axis=1)
 
@@ -297,7 +299,9 @@ def follow(
     """Move given atoms, shape (4, atom), along the characteristics.
 
     The local error of a step is measured as a root mean square over the law and over the four variables together,
-    relative to their root mean square (to 0.1, if that is larger).
+    relative to their root mean square (to 0.1, if that is larger). Without step noise the dynamics is a gradient flow,
+    so that a step which raises the risk by more than a tenth of the tolerance is not taken either: near its end the
+    largest steps that the error allows are unstable, and where the risk is steep a loose tolerance would let it grow.
     """
     time = np.asarray(time, dtype=float)
     clock = schedule.clock(time)
@@ -305,18 +309,18 @@ def follow(
         # Squares of norms, as the noise has them grow from zero at a finite rate. The first step is at time epsilon.
         earliest = float(schedule.clock(step_size))
 
-        def rate(now: float, point: Floats) -> Floats:
+        def rate(now: float, point: Floats) -> tuple[Floats, float]:
             at = _with_norms(point)
             drift, _ = potentials.drift(at, mass)
             growth = step_size * schedule.rate(max(now, earliest)) * potentials.growth(at, mass)
             drift[2:] = 2 * at[2:] * drift[2:] + growth
-            return drift
+            return drift, -math.inf  # the noise may raise the risk
 
         start = np.concatenate([theta[:2], theta[2:] ** 2])
     else:
 
-        def rate(now: float, point: Floats) -> Floats:
-            return potentials.drift(point, mass)[0]
+        def rate(_now: float, point: Floats) -> tuple[Floats, float]:
+            return potentials.drift(point, mass)
 
         start = theta
     records, evaluations = _integrate(rate, start, mass, clock, relative_tolerance)
@@ -346,12 +350,17 @@ def _combined(base: Floats, step: float, weights: Floats, stages: list[Floats]) 
 
 
 def _integrate(
-    rate: Callable[[float, Floats], Floats], point: Floats, mass: Floats, clock: Floats, tolerance: float
+    rate: Callable[[float, Floats], tuple[Floats, float]],
+    point: Floats,
+    mass: Floats,
+    clock: Floats,
+    tolerance: float,
 ) -> tuple[Floats, int]:
-    # The embedded pair 5(4) of Dormand & Prince with its continuous extension; see `kernels.characteristics`.
+    # The embedded pair 5(4) of Dormand & Prince with its continuous extension; see `kernels.characteristics`. `rate`
+    # gives the slope at a point and the risk there.
     now = float(clock[0])
-    slope = rate(now, point)
-    evaluations = 1
+    slope, risk = rate(now, point)
+    evaluations, growth = 1, 5.0
     records = []
     while len(records) < clock.size and clock[len(records)] <= now:
         records.append(point)
@@ -360,7 +369,8 @@ def _integrate(
         stages = [slope]
         for n, row in enumerate(STAGES):
             new = _combined(point, step, row[: n + 1], stages)
-            stages.append(rate(now + step * _PLACES[n], new))
+            slope, new_risk = rate(now + step * _PLACES[n], new)
+            stages.append(slope)
         evaluations += len(STAGES)
         gap = _combined(np.zeros_like(point), step, ERROR, stages)
         size = math.sqrt((mass * new**2).sum())
@@ -368,6 +378,8 @@ def _integrate(
         if not math.isfinite(error):
             msg = f"the distributional dynamics stopped being finite at clock {now:.6g}"
             raise FloatingPointError(msg)
+        if error <= 1 and new_risk - risk > _RISE * tolerance:
+            error, growth = 10.0, _CAREFUL
         if error <= 1:
             end = now + step
             fourth = _combined(np.zeros_like(point), step, DENSE, stages)
@@ -377,8 +389,10 @@ def _integrate(
             while len(records) < clock.size and clock[len(records)] <= end:
                 a = (clock[len(records)] - now) / step
                 records.append(point + a * (change + (1 - a) * (left + a * (right + (1 - a) * fourth))))
-            now, point, slope = end, new, stages[-1]
-        step *= min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
+            now, point, risk = end, new, new_risk
+        else:
+            slope = stages[0]
+        step *= min(growth, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
         if error > 1 and now + step == now:
             msg = f"the distributional dynamics needs steps below rounding at clock {now:.6g}"
             raise FloatingPointError(msg)
