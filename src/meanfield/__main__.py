@@ -202,11 +202,11 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--configfile", nargs="+", default=[], help="overlays of config.yaml")
         command.set_defaults(action=action)
     arguments = parser.parse_args(argv)
-    logging.getLogger("meanfield").setLevel(logging.INFO)
-    if not sys.stderr.isatty():
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logging.getLogger("meanfield").addHandler(handler)
+    logger = logging.getLogger("meanfield")
+    logger.setLevel(logging.INFO)
+    handler = logging.NullHandler() if sys.stderr.isatty() else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
     try:
         return arguments.action(arguments) or 0
     except UserError as error:
@@ -215,6 +215,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    finally:
+        logger.removeHandler(handler)
 
 
 if __name__ == "__main__":
