@@ -125,10 +125,11 @@ def script_of(command: Any, options: dict[str, Any]) -> str | None:
         Its other arguments.
 
     """
+    environment = options.get("env")
     # A fork writes where the server does, which is where Snakemake itself writes.
     if not (options.get("shell") and isinstance(command, str)) or options.get("stdout") not in (None, sys.stdout):
         return None
-    if any(options["env"].get(name, "1") != value for name, value in _ONE_THREAD.items()):
+    if environment is None or any(environment.get(name, "1") != value for name, value in _ONE_THREAD.items()):
         return None
     try:
         words = shlex.split(command.removeprefix(_PREFIX))
@@ -184,4 +185,5 @@ def _runs_snakemake() -> bool:
     # might start the workflow a second time.
     main = sys.modules["__main__"]
     name = getattr(getattr(main, "__spec__", None), "name", None)
-    return name == "snakemake.__main__" or (name is None and Path(getattr(main, "__file__", "")).stem == "snakemake")
+    file = getattr(main, "__file__", None)
+    return name == "snakemake.__main__" or (name is None and file is not None and Path(file).stem == "snakemake")

@@ -39,6 +39,7 @@ def test_a_script_of_this_python_is_recognised():
         (f"{sys.executable} 'unfinished", {}),
         (f"{sys.executable} {SCRIPT}", {"shell": False}),
         (f"{sys.executable} {SCRIPT}", {"stdout": subprocess.PIPE}),
+        (f"{sys.executable} {SCRIPT}", {"env": None}),
         (f"{sys.executable} {SCRIPT}", {"env": {"OPENBLAS_NUM_THREADS": "2"}}),
         ([sys.executable, SCRIPT], {}),
     ],
@@ -49,12 +50,13 @@ def test_anything_else_is_not(command, changed):
 
 @pytest.mark.parametrize(
     ("jobs", "switch", "name"),
-    [(forks.FEWEST_JOBS - 1, "1", "snakemake"), (100, "0", "snakemake"), (100, "1", "of_a_user")],
+    [(forks.FEWEST_JOBS - 1, "1", "snakemake"), (100, "0", "snakemake"), (100, "1", "of_a_user"), (100, "1", None)],
 )
 def test_jobs_start_as_usual(monkeypatch, jobs, switch, name):
     shell = SimpleNamespace(sp=subprocess)
     monkeypatch.setitem(sys.modules, "snakemake.shell", shell)
-    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__file__=f"/bin/{name}", __spec__=None))
+    file = {"__file__": f"/bin/{name}"} if name else {}
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=None, **file))
     monkeypatch.setenv(forks.SWITCH, switch)
     assert forks.serve(jobs) is None
     assert shell.sp is subprocess

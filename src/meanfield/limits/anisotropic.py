@@ -379,7 +379,7 @@ def _integrate(
             msg = f"the distributional dynamics stopped being finite at clock {now:.6g}"
             raise FloatingPointError(msg)
         if error <= 1 and new_risk - risk > _RISE * tolerance:
-            error, growth = 10.0, _CAREFUL
+            error, growth = 10.0, _CAREFUL  # about half the step
         if error <= 1:
             end = now + step
             fourth = _combined(np.zeros_like(point), step, DENSE, stages)
