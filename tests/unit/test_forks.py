@@ -12,7 +12,7 @@ import pytest
 from meanfield import forks
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere jobs start as usual")
-SCRIPT = "/work/.snakemake/scripts/tmp1.analyse.py"
+SCRIPT = "/some/project/.snakemake/scripts/tmp1.analyse.py"
 
 
 def options(**changed):
