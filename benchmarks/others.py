@@ -230,31 +230,33 @@ def jobs(rounds: int, *, targets: tuple[str, ...] = ("fig05_failure_isotropic", 
 
     Returns how many jobs there are and the times of both [s] by the clock, planning included, kernels compiled before.
     """
-    found: dict = {"as usual": [], "as forks": []}
-    root, ours = fresh_process.ROOT, fresh_process.ROOT / ".snakemake"
-    ours.mkdir(exist_ok=True)
-    for turn in range(rounds + 1):
+    count, _ = _run_workflow(targets, "1")  # compiles
+    found: dict = {"jobs": count, "as usual": [], "as forks": []}
+    for _ in range(rounds):
         for kind, switch in (("as usual", "0"), ("as forks", "1")):
-            with tempfile.TemporaryDirectory(dir=ours) as folder:
-                overlay, name = Path(folder, "folders.yaml"), Path(folder).relative_to(root).as_posix()
-                overlay.write_text(f"pathvars: {{results: {name}/results, logs: {name}/logs}}\n", encoding="utf-8")
-                command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *targets]
-                command += ["--configfile", "config/quick.yaml", str(overlay)]
-                start = time.perf_counter()
-                done = subprocess.run(
-                    command, cwd=root, env=os.environ | {SWITCH: switch}, capture_output=True, text=True,
-                    check=False,
-                )  # fmt: skip
-                seconds = time.perf_counter() - start
-                if done.returncode:
-                    raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-                found["jobs"] = len(list(Path(folder, "results/benchmarks").rglob("*.tsv")))
-            if turn:  # the first compiles
-                found[kind].append(seconds)
+            found[kind].append(_run_workflow(targets, switch)[1])
     ratios = np.divide(found["as usual"], found["as forks"])
     usual, forks = (np.median(found[kind]) for kind in ("as usual", "as forks"))
     say(
-        f"{found['jobs']} jobs of the small scale on two cores: {usual:.0f} s, {forks:.0f} s as forks, "
+        f"{count} jobs of the small scale on two cores: {usual:.0f} s, {forks:.0f} s as forks, "
         f"{np.median(ratios):.2f} x ({ratios.min():.2f}–{ratios.max():.2f})"
     )
     return found
+
+
+def _run_workflow(targets: tuple[str, ...], switch: str) -> tuple[int, float]:
+    # Everything from nothing in a folder of its own; returns the number of jobs and the time.
+    root, ours = fresh_process.ROOT, fresh_process.ROOT / ".snakemake"
+    ours.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ours) as folder:
+        overlay, name = Path(folder, "folders.yaml"), Path(folder).relative_to(root).as_posix()
+        overlay.write_text(f"pathvars: {{results: {name}/results, logs: {name}/logs}}\n", encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *targets]
+        command += ["--configfile", "config/quick.yaml", str(overlay)]
+        environment = os.environ | {SWITCH: switch}
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+        return len(list(Path(folder, "results/benchmarks").rglob("*.tsv"))), seconds

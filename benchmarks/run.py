@@ -128,9 +128,8 @@ def main(argv: list[str] | None = None) -> int:
     known = [*workloads(small=True), *OTHERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each method is timed, in turns [5]")
-    parser.add_argument(
-        "--only", nargs="+", choices=known, metavar="PART", help=f"some of {', '.join(known)} [all but jobs]"
-    )
+    parts = f"some of {', '.join(known)} [all but {', '.join(BY_NAME)}]"
+    parser.add_argument("--only", nargs="+", choices=known, metavar="PART", help=parts)
     parser.add_argument("--quick", action="store_true", help="small sizes, nothing that compiles: to try the machinery")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder [benchmarks/results]")
     arguments = parser.parse_args(argv)

@@ -59,6 +59,11 @@ def separate_numba_cache() -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
+def compiling() -> bool:
+    """Return whether numba compiles in this environment, or runs the source as it is."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
 def warm_up(precisions: Sequence[str], groups: Sequence[str] = ()) -> None:
     """Compile the kernels in processes of their own, unless this machine has done so for this state of the source.
 
@@ -73,7 +78,7 @@ def warm_up(precisions: Sequence[str], groups: Sequence[str] = ()) -> None:
 
     """
     folder = Path(os.environ.get("NUMBA_CACHE_DIR", PACKAGE))
-    if not folder.name.startswith(_PREFIX) or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+    if not folder.name.startswith(_PREFIX) or not compiling():
         return
     # Numba keeps copies of the package apart by their folders; so does the marker.
     copy = hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]

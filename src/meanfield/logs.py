@@ -26,7 +26,8 @@ def logged_to(path: str | Path) -> Iterator[logging.Logger]:
     """Send log lines and warnings to a file, and end the process with one line if something goes wrong.
 
     A `UserError` is logged as its one line; anything else, which is a bug of ours, with its traceback in the log
-    file and one line on the terminal. Either way the exit code is 1. An interrupt from the keyboard is noted there too.
+    file and one line on the terminal. Either way the exit code is 1. An interrupt from the keyboard is logged in a
+    word, and the exit code is 130.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import meanfield
+from meanfield import caches
 
 # Set for the server alone: the precisions and groups of kernels that it loads.
 VARIABLE = "MEANFIELD_PRELOAD"
@@ -19,7 +20,7 @@ def load(names: list[str]) -> None:
     Parameters
     ----------
     names : list of str
-        Precisions and groups of kernels, see `meanfield.warm_up`; without a group no kernels are loaded.
+        Precisions and groups of kernels, see `meanfield.warm_up`; without any no kernels are loaded.
 
     """
     for module in pkgutil.walk_packages(meanfield.__path__, f"{meanfield.__name__}."):
@@ -27,10 +28,8 @@ def load(names: list[str]) -> None:
             importlib.import_module(module.name)
     # Each fork runs the file that started Snakemake again, under another name than __main__; it imports this.
     importlib.import_module("snakemake.cli")
-    warm_up = importlib.import_module("meanfield.warm_up")
-    groups = [name for name in names if name in warm_up.GROUPS]
-    if groups and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
-        warm_up.compile_kernels([name for name in names if name not in groups], groups)
+    if names and caches.compiling():
+        importlib.import_module("meanfield.warm_up").compile_named(names)
     # The forks share these pages as long as nobody writes to them; the collector does.
     gc.collect()
     gc.freeze()

@@ -48,6 +48,12 @@ def compile_kernels(precisions: Iterable[str], groups: Iterable[str] = ()) -> li
     return [line for group in sorted(set(groups)) or GROUPS for line in GROUPS[group](precisions)]
 
 
+def compile_named(names: Iterable[str]) -> list[str]:
+    """Do the same for precisions and groups in one list, as on a command line."""
+    names = list(names)
+    return compile_kernels([n for n in names if n not in GROUPS], [n for n in names if n in GROUPS])
+
+
 def _compile_networks(precisions: list[str]) -> list[str]:
     activation = PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))
     isotropic, radial = IsotropicGaussians(4, 0.5, activation), RadialLaw("gaussian", 0.8)
@@ -134,5 +140,4 @@ GROUPS = {
 
 
 if __name__ == "__main__":
-    named = sys.argv[1:]
-    print(*compile_kernels([n for n in named if n not in GROUPS], [n for n in named if n in GROUPS]), sep="\n")
+    print(*compile_named(sys.argv[1:]), sep="\n")

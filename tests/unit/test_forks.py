@@ -174,7 +174,6 @@ def test_without_room_for_a_socket_jobs_start_as_usual(tmp_path):
 
 
 SNAKEFILE = """
-import sys
 from meanfield import forks
 
 onstart:

@@ -314,7 +314,7 @@ def follow(
             drift, _ = potentials.drift(at, mass)
             growth = step_size * schedule.rate(max(now, earliest)) * potentials.growth(at, mass)
             drift[2:] = 2 * at[2:] * drift[2:] + growth
-            return drift, -math.inf  # the noise may raise the risk
+            return drift, 0.0  # in place of the risk, which the noise may raise
 
         start = np.concatenate([theta[:2], theta[2:] ** 2])
     else:
@@ -357,7 +357,7 @@ def _integrate(
     tolerance: float,
 ) -> tuple[Floats, int]:
     # The embedded pair 5(4) of Dormand & Prince with its continuous extension; see `kernels.characteristics`. `rate`
-    # gives the slope at a point and the risk there.
+    # gives the slope at a point and what must not rise, the risk there.
     now = float(clock[0])
     slope, risk = rate(now, point)
     evaluations, growth = 1, 5.0
@@ -369,8 +369,8 @@ def _integrate(
         stages = [slope]
         for n, row in enumerate(STAGES):
             new = _combined(point, step, row[: n + 1], stages)
-            slope, new_risk = rate(now + step * _PLACES[n], new)
-            stages.append(slope)
+            stage, new_risk = rate(now + step * _PLACES[n], new)
+            stages.append(stage)
         evaluations += len(STAGES)
         gap = _combined(np.zeros_like(point), step, ERROR, stages)
         size = math.sqrt((mass * new**2).sum())
@@ -389,9 +389,7 @@ def _integrate(
             while len(records) < clock.size and clock[len(records)] <= end:
                 a = (clock[len(records)] - now) / step
                 records.append(point + a * (change + (1 - a) * (left + a * (right + (1 - a) * fourth))))
-            now, point, risk = end, new, new_risk
-        else:
-            slope = stages[0]
+            now, point, slope, risk = end, new, stages[-1], new_risk
         step *= min(growth, max(0.2, 0.9 * max(error, 1e-10) ** -0.2))
         if error > 1 and now + step == now:
             msg = f"the distributional dynamics needs steps below rounding at clock {now:.6g}"
