@@ -36,7 +36,7 @@ def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Data
     path : str
         Its file, for messages.
     escaped_below : float or None
-        Risk below which a run counts as escaped.
+        A run counts as escaped if a look saw its risk below this, and as staying if its end has it there too.
 
     """
     v = io.variable
@@ -56,18 +56,25 @@ def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Data
         "best_step_size": v("", runs["step_size"].values[best], "its step size"),
         "best_risk": v("", band.mean[best], "its mean risk"),
         "evaluations": runs["evaluations"],
+        **{name: runs[name] for name in runs.data_vars if name.startswith("mean_")},
     }
     if escaped_below is not None:
-        count = (risk < escaped_below).sum(axis=1)
+        count = (runs["lowest_risk"].values < escaped_below).sum(axis=1)
         share = wilson_interval(count, risk.shape[1])
+        staying = (risk < escaped_below).sum(axis=1)
+        stays = wilson_interval(staying, risk.shape[1])
         stuck_up_to, free_from = transition(runs["step_size"].values, count, risk.shape[1])
         found |= {
             "escaped": v("candidate", count, "runs that escaped"),
             "escape_probability": v("candidate", share.mean, "share of runs that escaped"),
             "escape_low": v("candidate", share.low, "lower end of its 95 % Wilson interval"),
+            "escape_high": v("candidate", share.high, "upper end of its 95 % Wilson interval"),
+            "staying": v("candidate", staying, "runs that end below the risk that counts as escape"),
+            "stay_probability": v("candidate", stays.mean, "share of runs that end there"),
+            "stay_low": v("candidate", stays.low, "lower end of its 95 % Wilson interval"),
+            "stay_high": v("candidate", stays.high, "upper end of its 95 % Wilson interval"),
             "stuck_up_to": v("", stuck_up_to, "largest step size up to which no run escaped"),
             "free_from": v("", free_from, "smallest step size from which on every run escaped"),
-            "escape_high": v("candidate", share.high, "upper end of its 95 % Wilson interval"),
         }
     return xr.Dataset(found, coords={name: runs[name] for name in runs.coords})
 
@@ -75,7 +82,7 @@ def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Data
 if __name__ == "__main__":
     with logged_to(snakemake.log[0]):
         runs = io.read_dataset(snakemake.input.runs)
-        io.require(runs, snakemake.input.runs, "risk", "step_size", "evaluations")
+        io.require(runs, snakemake.input.runs, "risk", "lowest_risk", "step_size", "evaluations")
         parameters = io.parameters(runs)
         threshold = snakemake.params.escaped_below
         dataset = stamp(

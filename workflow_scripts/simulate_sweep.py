@@ -1,4 +1,4 @@
-"""Rule simulate_sweep: run every candidate of a sweep and write the risks at the end."""
+"""Rule simulate_sweep: run every candidate of a sweep and write what its runs end with."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def labelled(runs: Sweep, candidates: list[dict]) -> xr.Dataset:
-    """Return the ends of the runs with names and units on every axis, the hyper-parameters of a grid as coordinates."""
+    """Return what the runs end with, named and with units, the hyper-parameters of a grid as coordinates."""
     v = io.variable
     varied = {
         name: v("candidate", [one["hyperparameters"][name] for one in candidates], f"hyper-parameter {name}")
@@ -23,6 +23,19 @@ def labelled(runs: Sweep, candidates: list[dict]) -> xr.Dataset:
     return xr.Dataset(
         {
             "risk": v("candidate replicate", runs.risk, "population risk at the end; infinite if the run diverged"),
+            "lowest_risk": v(
+                "candidate replicate",
+                runs.lowest_risk,
+                "lowest population risk on the way; infinite if the run diverged",
+            ),
+            **{
+                f"mean_{name}": v(
+                    "candidate replicate",
+                    values,
+                    f"mean over neurons of {name} at the end; undefined if the run diverged",
+                )
+                for name, values in runs.observables.items()
+            },
             "evaluations": v("candidate", runs.evaluations, "gradient evaluations of a run"),
         },
         coords={

@@ -292,29 +292,36 @@ def escape_sweeps(data: dict[str, xr.Dataset], titles: dict[str, str], experimen
     return sweeps
 
 
+def _draw_share(axis: Axes, x: np.ndarray, sweep: xr.Dataset, kind: str, label: str, style: dict) -> None:
+    # A share of the runs at each step with its interval; `kind` is escape or stay.
+    order = np.argsort(x)
+    share, low, high = (sweep[f"{kind}_{name}"].values[order] for name in ("probability", "low", "high"))
+    axis.errorbar(
+        x[order], share, yerr=[share - low, high - share], elinewidth=0.5, linewidth=0.9,
+        ecolor=plotting.mixed(style["color"], "#FFFFFF", 0.45), markersize=3.2, markeredgewidth=0.6,
+        label=label, **style,
+    )  # fmt: skip
+
+
 def draw_escapes(axes: Sequence[Axes], sweeps: Sequence[Run]) -> None:
     """Draw shares of escaped runs with their intervals, against the step and against the step of SGD that keeps pace.
 
     The shaded range is that of SGD's own transition: from the largest step at which no run escapes to the smallest at
-    which all do. Optimisers without a constant clock are in the first panel alone.
+    which all do. Where runs escape and do not stay, the share of those that end below the threshold is drawn as well.
+    Optimisers without a constant clock are in the first panel alone.
     """
     for axis, step in zip(axes, ("step_size", "limit_step"), strict=True):
         for n, sweep in enumerate(sweeps):
             dimension = io.parameters(sweep.dataset)["sweep"]["problem"]["dimension"]
             x = sweep.dataset[step].values * dimension
-            order = np.argsort(x)
-            share, low, high = (
-                sweep.dataset[name].values[order] for name in ("escape_probability", "escape_low", "escape_high")
-            )
             if not np.isfinite(x).all():
                 continue
             # Points of different optimisers at one step stand side by side.
-            beside = 1.012 ** (n - (len(sweeps) - 1) / 2)
-            axis.errorbar(
-                x[order] * beside, share, yerr=[share - low, high - share], elinewidth=0.5, linewidth=0.9,
-                ecolor=plotting.mixed(sweep.style["color"], "#FFFFFF", 0.45), markersize=3.2, markeredgewidth=0.6,
-                label=sweep.title, **sweep.style,
-            )  # fmt: skip
+            x *= 1.012 ** (n - (len(sweeps) - 1) / 2)
+            _draw_share(axis, x, sweep.dataset, "escape", sweep.title, sweep.style)
+            if (sweep.dataset["staying"] != sweep.dataset["escaped"]).any():
+                style = sweep.style | {"linestyle": ":", "markerfacecolor": "white"}
+                _draw_share(axis, x, sweep.dataset, "stay", f"{sweep.title}, at the end", style)
             if io.parameters(sweep.dataset)["sweep"]["settings"]["method"] == "sgd":
                 edges = [float(sweep.dataset[name]) * dimension for name in ("stuck_up_to", "free_from")]
                 if np.isfinite(edges).all():

@@ -214,7 +214,17 @@ class Sweep(NamedTuple):
     limit_step: Floats  # shape (candidate,), step of SGD that moves alike; nan where there is none [mean-field time]
     evaluations: NDArray[np.int64]  # shape (candidate,), gradient evaluations of a run
     risk: Floats  # shape (candidate, replicate), population risk at the end; infinite where a run diverged [1]
+    lowest_risk: Floats  # shape (candidate, replicate), the lowest risk that the looks saw, the end's included [1]
+    observables: dict[str, Floats]  # shape (candidate, replicate), means over neurons at the end; nan if diverged [1]
     replicate: NDArray[np.int64]  # shape (replicate,)
+
+
+def sweep_looks(iterations: int, count: int) -> list[int]:
+    """Return the iterations at which a run of a sweep is looked at: `count`, log-spaced, the last one at the end.
+
+    They are fewer where a short run would have two at one iteration.
+    """
+    return [int(k) for k in np.unique(np.rint(np.geomspace(1, iterations, count + 1)[1:]))]
 
 
 def sweep(
@@ -228,7 +238,7 @@ def sweep(
     checkpoint: Checkpoint = checkpoints.NONE,
     **setting,
 ) -> Sweep:
-    """Run every candidate of a sweep on the same replicates and return the risks at the end.
+    """Run every candidate of a sweep on the same replicates and return what their runs end with.
 
     Parameters
     ----------
@@ -236,7 +246,8 @@ def sweep(
         Names; the experiment's enters the random streams, the sweep's only messages.
     settings : dict
         Method, precision, and either `evaluations`, the gradients that a run may take, or `horizon`, the mean-field
-        time up to which it goes in the clock of SGD.
+        time up to which it goes in the clock of SGD; with `looks` the risk is looked at so many times, see
+        `sweep_looks`, else at the end.
     candidates : list of dict
         Step size and hyper-parameters of each.
     replicates : range
@@ -251,20 +262,26 @@ def sweep(
     """
     where = make_setting(experiment=experiment, **setting)
 
-    def end(optimiser: Optimiser, replicate: int, iterations: int, name: str) -> float:
-        def see(_: int, weights: NDArray) -> float:
-            return where.problem.risk(weights.astype(float))
+    names = list(where.problem.observables(where.weights(replicates[0], "float64")))
+
+    def seen(optimiser: Optimiser, replicate: int, iterations: int, name: str) -> list[float]:
+        # The risk at the end, the lowest on the way, and the means of the observables at the end.
+        def see(_: int, weights: NDArray) -> list[float]:
+            wide = weights.astype(float)
+            observed = where.problem.observables(wide)
+            return [where.problem.risk(wide), *(float(observed[key].mean()) for key in names)]
 
         try:
-            (risk,) = _see(
-                where, optimiser, replicate, [iterations], settings["precision"], see,
-                label=f"{experiment}/{sweep}", name=name, checkpoint=checkpoint,
+            looks = _see(
+                where, optimiser, replicate, sweep_looks(iterations, settings.get("looks", 1)), settings["precision"],
+                see, label=f"{experiment}/{sweep}", name=name, checkpoint=checkpoint,
             )  # fmt: skip
         except DivergenceError:
-            return math.inf
-        return risk
+            return [math.inf, math.inf, *(math.nan for _ in names)]
+        risk, *means = looks[-1]
+        return [risk, min(look[0] for look in looks), *means]
 
-    steps, matched, lengths, risks = [], [], [], []
+    steps, matched, lengths, ends = [], [], [], []
     for number, candidate in enumerate(candidates):
         optimiser = make_optimiser({"method": settings["method"], **candidate})
         pace = optimiser.matched_step(where.schedule)
@@ -275,13 +292,14 @@ def sweep(
         steps.append(optimiser.step_size)
         matched.append(math.nan if pace is None else pace)
         lengths.append(iterations * optimiser.evaluations)
-        ends = []
+        runs = []
         for replicate in replicates:
             name = f"candidate {number}, replicate {replicate}"
-            ends.append(checkpoint.remember(name, partial(end, optimiser, replicate, iterations, name)))
+            runs.append(checkpoint.remember(name, partial(seen, optimiser, replicate, iterations, name)))
             progress(1)
-        risks.append(ends)
+        ends.append(runs)
+    risk, lowest, *means = np.moveaxis(np.array(ends), -1, 0)
     return Sweep(
-        np.array(steps), np.array(matched), np.array(lengths, dtype=np.int64), np.array(risks),
-        np.array(list(replicates), dtype=np.int64),
+        np.array(steps), np.array(matched), np.array(lengths, dtype=np.int64), risk, lowest,
+        dict(zip(names, means, strict=True)), np.array(list(replicates), dtype=np.int64),
     )  # fmt: skip

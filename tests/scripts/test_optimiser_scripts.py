@@ -19,11 +19,13 @@ def labelled(dataset):
         assert variable.attrs["units"] == "1", name
 
 
-def sweep_of(risk):
+def sweep_of(risk, lowest=None):
     risk = np.array(risk, dtype=float)
     return xr.Dataset(
         {
             "risk": (("candidate", "replicate"), risk),
+            "lowest_risk": (("candidate", "replicate"), risk if lowest is None else np.array(lowest, dtype=float)),
+            "mean_norm": io.variable("candidate replicate", risk + 1, "mean over neurons of norm"),
             "evaluations": io.variable("candidate", np.full(len(risk), 10), "gradients"),
         },
         coords={
@@ -50,7 +52,24 @@ def test_a_sweep_is_reduced_to_its_best_candidate_and_escape_probabilities():
     expected = stats.binomtest(3, 4).proportion_ci(method="wilson")
     assert found["escape_low"].values[1] == pytest.approx(expected.low, abs=1e-12)
     assert found["escape_high"].values[1] == pytest.approx(expected.high, abs=1e-12)
+    for name in ("probability", "low", "high"):
+        assert found[f"stay_{name}"].values.tolist() == found[f"escape_{name}"].values.tolist()
+    assert found["mean_norm"].equals(runs["mean_norm"])
     labelled(found)
+
+
+def test_a_run_that_was_below_the_threshold_has_escaped_and_stays_if_it_ends_there():
+    ends, lowest = (
+        [[1.0, 1.5, 1.0], [1.0, 9.0, 9.0], [9.0, 9.0, math.inf]],
+        [[1.0] * 3, [1.0] * 3, [9.0, 1.9, math.inf]],
+    )
+    found = load("analyse_sweep").analyse(sweep_of(ends, lowest), "s.nc", 2.0)
+    assert found["escaped"].values.tolist() == [3, 3, 1]
+    assert found["staying"].values.tolist() == [3, 1, 0]
+    expected = stats.binomtest(1, 3).proportion_ci(method="wilson")
+    assert found["stay_probability"].values[1] == pytest.approx(1 / 3, abs=1e-15)
+    assert found["stay_low"].values[1] == pytest.approx(expected.low, abs=1e-12)
+    assert found["stay_high"].values[1] == pytest.approx(expected.high, abs=1e-12)
 
 
 def test_a_sweep_without_threshold_counts_no_escape_and_one_of_divergence_only_is_refused():
@@ -63,13 +82,15 @@ def test_a_sweep_without_threshold_counts_no_escape_and_one_of_divergence_only_i
 def test_candidates_are_labelled_with_their_hyper_parameters():
     from meanfield.simulation import Sweep
 
+    risk = np.array([[1.0], [2.0]])
     runs = Sweep(
-        np.array([0.1, 0.2]), np.array([1.0, math.nan]), np.array([5, 5]), np.array([[1.0], [2.0]]), np.array([7])
+        np.array([0.1, 0.2]), np.array([1.0, math.nan]), np.array([5, 5]), risk, risk, {"norm": risk}, np.array([7])
     )
     candidates = [{"step_size": s, "hyperparameters": {"scheme": "gradient", "momentum": 0.5}} for s in (0.1, 0.2)]
     found = load("simulate_sweep").labelled(runs, candidates)
     assert found["scheme"].values.tolist() == ["gradient", "gradient"]
     assert found["momentum"].dims == ("candidate",)
+    assert found["mean_norm"].values.tolist() == [[1.0], [2.0]]
     labelled(found)
 
 

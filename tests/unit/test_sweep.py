@@ -11,7 +11,7 @@ from meanfield.methods import nesterov
 from meanfield.methods.runs import PlainWalk
 from meanfield.problems.anisotropic import TwoLayerLaw
 from meanfield.problems.factory import make_problem
-from meanfield.simulation import simulate, sweep
+from meanfield.simulation import simulate, sweep, sweep_looks
 
 RAMP = {
     "kind": "piecewise_linear", "knots": [0.5, 1.5], "values": [-2.5, 7.5], "left_slope": 0.0, "right_slope": 0.0,
@@ -50,6 +50,7 @@ def test_a_sweep_has_the_numbers_of_simulations_of_each_candidate(setting):
     )  # fmt: skip
     for candidate, risk in zip(candidates, found.risk, strict=True):
         assert np.array_equal(risk, ends(setting, "nesterov", candidate, 40, range(5, 8)))
+    assert np.array_equal(found.lowest_risk, found.risk)  # without looks on the way
     assert found.risk.shape == (2, 3)
     assert len(np.unique(found.risk)) == 6
     assert found.replicate.tolist() == [5, 6, 7]
@@ -57,6 +58,32 @@ def test_a_sweep_has_the_numbers_of_simulations_of_each_candidate(setting):
     exponent = 1 / (1 + setting["schedule"]["exponent"])
     assert found.limit_step == pytest.approx(np.array([1e-3, 3e-3]) * 10**exponent, rel=1e-12)
     assert sum(told) == 6
+
+
+@pytest.mark.parametrize(
+    ("setting", "step"), [(ISOTROPIC, 0.05), (ANISOTROPIC, 0.005)], ids=["isotropic", "anisotropic"]
+)
+def test_looks_find_the_lowest_risk_and_change_nothing_else(setting, step):
+    plain = {"method": "nesterov", "precision": "float64", "evaluations": 400}
+    run = {"sweep": "s", "candidates": [{"step_size": step, **MOMENTUM}], "replicates": range(2)}
+    once, often = (sweep(**setting, **run, settings={**plain, **more}) for more in ({}, {"looks": 6}))
+    assert np.array_equal(once.risk, often.risk)
+    runs = simulate(
+        **setting, simulation="s", settings={**plain, "snapshots": {}, **run["candidates"][0]},
+        iterations=sweep_looks(400, 6), replicates=range(2),
+    )  # fmt: skip
+    assert np.array_equal(often.lowest_risk[0], runs.risk.min(axis=1))
+    if setting is ISOTROPIC:  # at so large a step its risk falls and rises again
+        assert (often.lowest_risk < often.risk).all()
+    for name, values in runs.observables.items():
+        assert often.observables[name][0] == pytest.approx(values[:, -1].mean(axis=1), rel=1e-14)
+
+
+def test_looks_are_log_spaced_up_to_the_end():
+    assert sweep_looks(10**6, 3) == [100, 10**4, 10**6]
+    assert sweep_looks(30, 1) == [30]
+    assert sweep_looks(10**12, 1) == [10**12]
+    assert sweep_looks(4, 10) == [1, 2, 3, 4]  # never two at one iteration
 
 
 def test_a_budget_counts_gradients_and_not_iterations():
@@ -102,7 +129,11 @@ def test_a_candidate_that_diverges_ends_with_infinity_and_the_others_go_on(setti
         candidates=[{"step_size": step, "hyperparameters": {}} for step in (100.0, 1e-3)], replicates=range(2),
     )  # fmt: skip
     assert np.isposinf(found.risk[0]).all()
+    assert np.isposinf(found.lowest_risk[0]).all()
     assert np.isfinite(found.risk[1]).all()
+    for values in found.observables.values():
+        assert np.isnan(values[0]).all()
+        assert np.isfinite(values[1]).all()
 
 
 @pytest.mark.filterwarnings("error")

@@ -401,7 +401,7 @@ def sweep_parameters(config: dict, experiment: str, sweep: str) -> dict:
     """Return everything that decides the numbers of one sweep, and nothing else."""
     block = config["experiments"][experiment]
     settings = block["sweeps"][sweep]
-    kept = ("method", "precision", "evaluations", "horizon")
+    kept = ("method", "precision", "evaluations", "horizon", "looks")
     return {
         "experiment": experiment,
         "sweep": sweep,
