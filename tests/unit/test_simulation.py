@@ -6,6 +6,7 @@ from meanfield.kernels.block_sgd import block_size
 from meanfield.kernels.reference import sequential_sgd
 from meanfield.limits.schedule import Schedule
 from meanfield.logs import Progress
+from meanfield.methods.runs import with_looks
 from meanfield.problems.factory import make_problem
 from meanfield.problems.isotropic import RadialLaw
 from meanfield.simulation import simulate
@@ -92,10 +93,18 @@ def test_divergence_names_experiment_method_iteration_and_cause():
         assert word in text
 
 
-def test_a_diverging_run_is_seen_long_before_its_end(monkeypatch):
-    monkeypatch.setattr("meanfield.methods.runs._UPDATES_BETWEEN_LOOKS", 20 * 6 * 100)
-    with pytest.raises(DivergenceError, match=r"at iteration ([1-9]\d\d|1000) "):
+def test_a_diverging_run_is_seen_long_before_its_end():
+    with pytest.raises(DivergenceError, match=r"at iteration 128 \(they were at 0\)"):
         run(activation=RELU, settings={"step_size": 100.0, "snapshots": {"final": 10**6}}, iterations=[0, 10**6])
+
+
+def test_a_run_is_looked_at_early_and_then_often_enough():
+    assert with_looks([0, 100], 10) == [0, 100]
+    assert with_looks([0, 100, 1000], 10) == [0, 100, 128, 256, 512, 1000]
+    long = with_looks([10**6], 10**5)  # ten seconds are 1e5 iterations
+    assert long[:4] == [0, 128, 256, 512]
+    assert long[-1] == 10**6
+    assert max(np.diff(long)) == 10**5
 
 
 def test_progress_counts_every_iteration_and_says_rate_and_time_left(caplog):

@@ -20,8 +20,10 @@ from meanfield.methods.oracle import SampleOracle
 
 T = TypeVar("T")
 
-# A diverging run stops early, and progress is seen to move: about ten seconds pass between two looks.
+# A diverging run stops early, and progress is seen to move: at most about ten seconds pass between two looks, and a run
+# is looked at after this many iterations, and twice as many, and so on. Steps that are too large show at once.
 _UPDATES_BETWEEN_LOOKS = 10**10
+_FIRST_LOOK = 128
 
 
 class Walk(ABC, Iterator[NDArray]):
@@ -247,12 +249,17 @@ class PlainWalk(Walk):
 
 
 def with_looks(stops: list[int], weights: int) -> list[int]:
-    """Return the stops of a run, iteration 0, and as many between them that no stretch takes more than ten seconds.
+    """Return the stops of a run, iteration 0, and more between them.
 
-    `weights` is how many an iteration updates.
+    No stretch takes more than ten seconds or, from `_FIRST_LOOK` on, more than doubles the iterations. `weights` is how
+    many an iteration updates.
     """
     longest = max(1, _UPDATES_BETWEEN_LOOKS // weights)
     looks = {0}
+    early = _FIRST_LOOK
+    while early < max(stops, default=0):
+        looks.add(early)
+        early *= 2
     for start, end in zip([0, *stops], stops, strict=False):
         looks.update(range(start + longest, end, longest))
         looks.add(end)
