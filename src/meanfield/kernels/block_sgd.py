@@ -103,16 +103,27 @@ def _update_outputs(a, velocity, value, neurons, e, gamma, kappa, beta, single):
             a[i] += velocity[i] + beta * step
 
 
+@nb.njit(nogil=True)
+def _along_step(c, q, factor, k, chunk, tiles, neurons):
+    # sum_i c_i (q_i + factor c_i) of iteration k, in whole vectors: padding has c = 0.
+    width = lanes.width(c)
+    sum_of = lanes.splat(c.dtype.type(0))
+    for tile in range(tiles):
+        for lane in range(0, min(TILE, neurons - tile * TILE), width):
+            place = tile * chunk + k * TILE + lane
+            ci = lanes.load(c, place)
+            sum_of = lanes.fma(ci, lanes.fma_scalar(factor, ci, lanes.load(q, place)), sum_of)
+    return lanes.total(sum_of)
+
+
 @nb.njit(nogil=True, fastmath={"contract"})
 def _restarts(rule, p, q, k, chunk, neurons, c, value, e, norm2, y, kind, tables, outputs, velocity, trained, scratch):
     # Whether this iteration restarts. p and q hold <u, x> and <v, x>; norm2 is |x|^2; e is 2 s (y - yhat).
     if rule == GRADIENT_RESTART:
         # -s g = e c x, and w' - w = v + e c x: <g, w' - w> has the sign of -e times the sum.
-        total = 0.0
-        for i in range(neurons):
-            place = i // TILE * chunk + k * TILE + i % TILE
-            total += c[place] * (q[place] + e * c[place] * norm2)
-            if trained:
+        total = np.float64(_along_step(c, q, e * norm2, k, chunk, -(-neurons // TILE), neurons))
+        if trained:
+            for i in range(neurons):
                 total += value[i] * (velocity[i] + e * value[i])
         return e * total < 0
     # Loss of this sample at w' = u + e c x and at w = u - v.
