@@ -9,7 +9,9 @@ from meanfield import io
 from meanfield.analysis.intervals import mean_interval, wilson_interval
 from meanfield.errors import DataError
 from meanfield.logs import logged_to
+from meanfield.problems.factory import make_problem
 from meanfield.provenance import stamp
+from meanfield.simulation import make_optimiser
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -24,6 +26,21 @@ def transition(steps: np.ndarray, escaped: np.ndarray, replicates: int) -> tuple
         float(ordered[none][-1]) if none.any() else np.nan,
         float(ordered[every][0]) if every.any() else np.nan,
     )
+
+
+def noise_floors(parameters: dict, limit_step: np.ndarray) -> np.ndarray:
+    """Return each candidate's noise floor at the step of SGD that keeps pace; nan where there is none.
+
+    That is where an iteration takes more than one gradient, where the method has no constant clock, and on problems
+    without a floor.
+    """
+    problem = make_problem(parameters["problem"], parameters["activation"])
+    floors = np.full(limit_step.size, np.nan)
+    for n, (step, candidate) in enumerate(zip(limit_step, parameters["candidates"], strict=True)):
+        optimiser = make_optimiser({"method": parameters["settings"]["method"], **candidate})
+        if hasattr(problem, "noise_floor") and np.isfinite(step) and optimiser.evaluations == 1:
+            floors[n] = problem.noise_floor(step, candidate["hyperparameters"].get("temperature", 0.0))
+    return floors
 
 
 def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Dataset:
@@ -75,6 +92,11 @@ def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Data
             "stay_high": v("candidate", stays.high, "upper end of its 95 % Wilson interval"),
             "stuck_up_to": v("", stuck_up_to, "largest step size up to which no run escaped"),
             "free_from": v("", free_from, "smallest step size from which on every run escaped"),
+            "noise_floor": v(
+                "candidate",
+                noise_floors(io.parameters(runs), runs["limit_step"].values),
+                "norm at which the noise of samples and injected noise balance the drift at zero",
+            ),
         }
     return xr.Dataset(found, coords={name: runs[name] for name in runs.coords})
 

@@ -19,8 +19,19 @@ def labelled(dataset):
         assert variable.attrs["units"] == "1", name
 
 
+DIPPING_RAMP = {
+    "kind": "piecewise_linear", "knots": [0.0, 0.5, 1.5], "values": [-2.5, -4.0, 7.5], "left_slope": 0.0,
+    "right_slope": 0.0,
+}  # fmt: skip
+FAILURE = {"kind": "isotropic_gaussians", "dimension": 320, "separation": 0.5}
+
+
 def sweep_of(risk, lowest=None):
     risk = np.array(risk, dtype=float)
+    candidates = [{"step_size": 0.1 * n, "hyperparameters": {}} for n in range(1, len(risk) + 1)]
+    parameters = {
+        "problem": FAILURE, "activation": DIPPING_RAMP, "settings": {"method": "sgd"}, "candidates": candidates
+    }  # fmt: skip
     return xr.Dataset(
         {
             "risk": (("candidate", "replicate"), risk),
@@ -30,9 +41,31 @@ def sweep_of(risk, lowest=None):
         },
         coords={
             "step_size": io.variable("candidate", 0.1 * np.arange(1, len(risk) + 1), "step"),
+            "limit_step": io.variable("candidate", 0.1 * np.arange(1, len(risk) + 1), "step of SGD that keeps pace"),
             "replicate": io.variable("replicate", np.arange(risk.shape[1]), "replicate"),
         },
+        attrs={"meanfield_parameters": provenance.canonical_json(parameters)},
     )
+
+
+def test_a_sweep_has_the_noise_floors_of_methods_that_take_one_gradient():
+    def floors(method, hyperparameters, limit_step, problem=FAILURE):
+        parameters = {
+            "problem": problem, "activation": DIPPING_RAMP, "settings": {"method": method},
+            "candidates": [{"step_size": 1e-6, "hyperparameters": hyperparameters}],
+        }  # fmt: skip
+        return load("analyse_sweep").noise_floors(parameters, np.array([limit_step]))
+
+    slope = 9 / math.sqrt(2 * math.pi)  # of the drift at zero, as in the unit tests of the problem
+    per_step = 1012.5 / 16 * 320 / slope
+    assert floors("sgd", {}, 1e-5) == pytest.approx(1e-5 * per_step, rel=1e-12)
+    assert floors("nesterov", {"momentum": 0.9}, 1e-5) == pytest.approx(1e-5 * per_step, rel=1e-12)
+    hot = floors("langevin", {"temperature": 1e-3}, 1e-5)
+    assert hot == pytest.approx(1e-5 * per_step + 0.5e-3 * 320 / slope, rel=1e-12)
+    assert np.isnan(floors("nesterov_restart", {"scheme": "none", "inverse_condition": 0.0}, math.nan))
+    assert np.isnan(floors("entropy_sgd", {"scope": 0.1}, 1e-5))
+    anisotropic = {"kind": "anisotropic_gaussians", "dimension": 6, "informative": 2, "separation": 0.5}
+    assert np.isnan(floors("sgd", {}, 1e-5, anisotropic))
 
 
 def test_a_sweep_is_reduced_to_its_best_candidate_and_escape_probabilities():

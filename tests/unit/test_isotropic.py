@@ -9,6 +9,9 @@ from scipy import integrate, stats
 
 from meanfield.kernels.streams import INITIAL_WEIGHTS, seed_sequence, standard_samples, stream_key
 from meanfield.limits.potentials import radial_potentials
+from meanfield.limits.schedule import Schedule
+from meanfield.methods import langevin
+from meanfield.methods.runs import trajectory
 from meanfield.problems.activations import PiecewiseLinear, Smooth
 from meanfield.problems.isotropic import IsotropicGaussians, RadialLaw
 
@@ -301,6 +304,23 @@ def test_noise_floor_is_the_balance_of_drift_and_noise_measured_on_samples():
     error = squares.std() / math.sqrt(squares.size) / squares.mean()
     assert problem.noise_floor(1e-4) == pytest.approx(measured, rel=4 * error)
     assert error < 0.03
+    # Injected noise adds 2 eps T d to the square.
+    hot = measured + 2 * 1e-4 * 0.01 * 40 / (4 * 1e-4 * problem.conical_slope())
+    assert problem.noise_floor(1e-4, temperature=0.01) == pytest.approx(hot, rel=4 * error)
+
+
+def test_noisy_sgd_hovers_at_the_noise_floor():
+    problem = IsotropicGaussians(80, 0.5, NONMONOTONE)
+    step, temperature = 1e-5, 1e-3
+    weights = np.random.default_rng(0).standard_normal((64, 80)) * 0.05 / math.sqrt(80)
+    walk = trajectory(
+        langevin, langevin.Hyperparameters(temperature), problem, weights.astype(np.float32),
+        schedule=Schedule(1.0, 0.0), step_size=step, stops=list(range(4000, 20001, 1000)), root=0, experiment="floor",
+        replicate=0,
+    )  # fmt: skip
+    norms = [np.linalg.norm(one, axis=1).mean() for one in walk]
+    assert problem.noise_floor(step, temperature) == pytest.approx(np.mean(norms), rel=0.1)
+    assert problem.noise_floor(step) < 0.6 * np.mean(norms)  # without the injected noise it would be too low
 
 
 def test_noise_floor_is_proportional_to_step_size_and_dimension():

@@ -124,12 +124,13 @@ class IsotropicGaussians:
                 pairs += 2 * self.interaction(norms[rows], norms[columns], cosines).sum()
         return float(1 + 2 * self.potential(norms).mean() + (pairs + 0.5 * squares.sum()) / neurons**2)
 
-    def noise_floor(self, step_size: float) -> float:
-        r"""Return the norm at which step noise balances the conical drift at w = 0 [1]; nan if there is none.
+    def noise_floor(self, step_size: float, temperature: float = 0.0) -> float:
+        r"""Return the norm at which noise balances the conical drift at w = 0 [1]; nan if there is none.
 
-        Near :math:`w = 0` the mean drift is :math:`-2 \varepsilon \psi'(0+)` per iteration and the step has the
-        variance :math:`4 \varepsilon^2 E[e^2 \sigma'^2 |x|^2]` with :math:`e = y - \sigma(0)`, so that
-        :math:`r = \varepsilon\, E[e^2 \sigma'(0\pm)^2 |x|^2] / \psi'(0+)`, for all neurons near zero.
+        Near :math:`w = 0` the mean drift is :math:`-2 \varepsilon \psi'(0+)` per iteration, the step has the variance
+        :math:`4 \varepsilon^2 E[e^2 \sigma'^2 |x|^2]` with :math:`e = y - \sigma(0)`, and injected noise of temperature
+        T (`meanfield.methods.langevin`) adds :math:`2 \varepsilon T d`, so that :math:`r = (\varepsilon\,
+        E[e^2 \sigma'(0\pm)^2 |x|^2] + T d / 2) / \psi'(0+)`, for all neurons near zero.
         """
         mean_slope2 = 0.5 * sum(s * s for s in self.activation.slopes_at_zero())
         at_zero = float(self.activation(0.0))
@@ -137,7 +138,7 @@ class IsotropicGaussians:
             0.5 * (y - at_zero) ** 2 * tau**2 * self.dimension for y, tau in zip((1, -1), self.scales, strict=True)
         )
         slope = self.conical_slope()
-        return step_size * noise / slope if slope > 0 else float("nan")
+        return (step_size * noise + 0.5 * temperature * self.dimension) / slope if slope > 0 else float("nan")
 
     def conical_slope(self) -> float:
         r"""Return :math:`\psi'(0+)` with all neurons at zero [1]: positive if w = 0 attracts them."""
