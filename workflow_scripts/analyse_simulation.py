@@ -9,9 +9,11 @@ from meanfield import io
 from meanfield.analysis.distances import empirical, kolmogorov, wasserstein
 from meanfield.analysis.intervals import largest, mean_interval
 from meanfield.analysis.solutions import comparable_records, histogram_at, law_at, records_from, risk_variables
+from meanfield.limits.schedule import Schedule
 from meanfield.logs import logged_to
 from meanfield.problems.factory import make_problem
 from meanfield.provenance import stamp
+from meanfield.simulation import make_optimiser
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -105,8 +107,10 @@ def analyse(
             "late_norm_high": v("", late_norm.high, "upper end of its 95 % interval"),
             "noise_floor": v(
                 "",
-                problem.noise_floor(parameters["settings"]["step_size"]),
-                "norm at which step noise balances the conical drift at zero",
+                make_optimiser(parameters["settings"]).noise_floor(
+                    problem, Schedule(**parameters["schedule"]), int(runs["iteration"].values[-1])
+                ),
+                "norm at which noise balances the drift at zero, at the last iteration",
             ),
         },
         coords={

@@ -8,6 +8,7 @@ import xarray as xr
 from meanfield import io
 from meanfield.analysis.intervals import mean_interval, wilson_interval
 from meanfield.errors import DataError
+from meanfield.limits.schedule import Schedule
 from meanfield.logs import logged_to
 from meanfield.problems.factory import make_problem
 from meanfield.provenance import stamp
@@ -28,19 +29,17 @@ def transition(steps: np.ndarray, escaped: np.ndarray, replicates: int) -> tuple
     )
 
 
-def noise_floors(parameters: dict, limit_step: np.ndarray) -> np.ndarray:
-    """Return each candidate's noise floor at the step of SGD that keeps pace; nan where there is none.
-
-    That is where an iteration takes more than one gradient, where the method has no constant clock, and on problems
-    without a floor.
-    """
-    problem = make_problem(parameters["problem"], parameters["activation"])
-    floors = np.full(limit_step.size, np.nan)
-    for n, (step, candidate) in enumerate(zip(limit_step, parameters["candidates"], strict=True)):
+def noise_floors(parameters: dict, evaluations: np.ndarray) -> list[float]:
+    """Return the noise floor of each candidate; see `meanfield.simulation.Optimiser.noise_floor`."""
+    problem, schedule = (
+        make_problem(parameters["problem"], parameters["activation"]),
+        Schedule(**parameters["schedule"]),
+    )
+    found = []
+    for candidate, gradients in zip(parameters["candidates"], evaluations, strict=True):
         optimiser = make_optimiser({"method": parameters["settings"]["method"], **candidate})
-        if hasattr(problem, "noise_floor") and np.isfinite(step) and optimiser.evaluations == 1:
-            floors[n] = problem.noise_floor(step, candidate["hyperparameters"].get("temperature", 0.0))
-    return floors
+        found.append(optimiser.noise_floor(problem, schedule, int(gradients) // optimiser.evaluations))
+    return found
 
 
 def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Dataset:
@@ -94,8 +93,8 @@ def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Data
             "free_from": v("", free_from, "smallest step size from which on every run escaped"),
             "noise_floor": v(
                 "candidate",
-                noise_floors(io.parameters(runs), runs["limit_step"].values),
-                "norm at which the noise of samples and injected noise balance the drift at zero",
+                noise_floors(io.parameters(runs), runs["evaluations"].values),
+                "norm at which noise balances the drift at zero, at the last iteration",
             ),
         }
     return xr.Dataset(found, coords={name: runs[name] for name in runs.coords})

@@ -85,6 +85,20 @@ class Optimiser(NamedTuple):
         """Gradient evaluations per iteration [count]."""
         return self.method.evaluations(self.hyperparameters)
 
+    def noise_floor(self, problem, schedule: Schedule, iterations: int) -> float:
+        """Return the norm at which noise balances the drift at zero, at the last iteration of a run [1].
+
+        The noise is that of SGD that keeps pace, and what is injected; see `IsotropicGaussians.noise_floor`. It is nan
+        where an iteration takes more than one gradient, where there is no constant clock, where weights are
+        regularised, and on problems without a floor.
+        """
+        pace = self.matched_step(schedule)
+        alike = pace is not None and self.evaluations == 1 and not getattr(self.hyperparameters, "regularisation", 0.0)
+        if not alike or not hasattr(problem, "noise_floor"):
+            return math.nan
+        step = float(schedule.step_sizes(pace, iterations - 1, 1)[0])
+        return problem.noise_floor(step, getattr(self.hyperparameters, "temperature", 0.0))
+
 
 def make_optimiser(settings: dict) -> Optimiser:
     """Return the optimiser of a block with a method, its hyper-parameters and a step size."""

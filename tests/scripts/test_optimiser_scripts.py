@@ -11,6 +11,7 @@ from scipy import stats
 from meanfield import io, provenance
 from meanfield.errors import DataError
 from meanfield.problems.anisotropic import REDUCED
+from meanfield.problems.factory import make_problem
 
 
 def labelled(dataset):
@@ -30,7 +31,8 @@ def sweep_of(risk, lowest=None):
     risk = np.array(risk, dtype=float)
     candidates = [{"step_size": 0.1 * n, "hyperparameters": {}} for n in range(1, len(risk) + 1)]
     parameters = {
-        "problem": FAILURE, "activation": DIPPING_RAMP, "settings": {"method": "sgd"}, "candidates": candidates
+        "problem": FAILURE, "activation": DIPPING_RAMP, "settings": {"method": "sgd"}, "candidates": candidates,
+        "schedule": {"coefficient": 1.0, "exponent": 0.0},
     }  # fmt: skip
     return xr.Dataset(
         {
@@ -41,31 +43,10 @@ def sweep_of(risk, lowest=None):
         },
         coords={
             "step_size": io.variable("candidate", 0.1 * np.arange(1, len(risk) + 1), "step"),
-            "limit_step": io.variable("candidate", 0.1 * np.arange(1, len(risk) + 1), "step of SGD that keeps pace"),
             "replicate": io.variable("replicate", np.arange(risk.shape[1]), "replicate"),
         },
         attrs={"meanfield_parameters": provenance.canonical_json(parameters)},
     )
-
-
-def test_a_sweep_has_the_noise_floors_of_methods_that_take_one_gradient():
-    def floors(method, hyperparameters, limit_step, problem=FAILURE):
-        parameters = {
-            "problem": problem, "activation": DIPPING_RAMP, "settings": {"method": method},
-            "candidates": [{"step_size": 1e-6, "hyperparameters": hyperparameters}],
-        }  # fmt: skip
-        return load("analyse_sweep").noise_floors(parameters, np.array([limit_step]))
-
-    slope = 9 / math.sqrt(2 * math.pi)  # of the drift at zero, as in the unit tests of the problem
-    per_step = 1012.5 / 16 * 320 / slope
-    assert floors("sgd", {}, 1e-5) == pytest.approx(1e-5 * per_step, rel=1e-12)
-    assert floors("nesterov", {"momentum": 0.9}, 1e-5) == pytest.approx(1e-5 * per_step, rel=1e-12)
-    hot = floors("langevin", {"temperature": 1e-3}, 1e-5)
-    assert hot == pytest.approx(1e-5 * per_step + 0.5e-3 * 320 / slope, rel=1e-12)
-    assert np.isnan(floors("nesterov_restart", {"scheme": "none", "inverse_condition": 0.0}, math.nan))
-    assert np.isnan(floors("entropy_sgd", {"scope": 0.1}, 1e-5))
-    anisotropic = {"kind": "anisotropic_gaussians", "dimension": 6, "informative": 2, "separation": 0.5}
-    assert np.isnan(floors("sgd", {}, 1e-5, anisotropic))
 
 
 def test_a_sweep_is_reduced_to_its_best_candidate_and_escape_probabilities():
@@ -88,6 +69,8 @@ def test_a_sweep_is_reduced_to_its_best_candidate_and_escape_probabilities():
     for name in ("probability", "low", "high"):
         assert found[f"stay_{name}"].values.tolist() == found[f"escape_{name}"].values.tolist()
     assert found["mean_norm"].equals(runs["mean_norm"])
+    problem = make_problem(FAILURE, DIPPING_RAMP)
+    assert found["noise_floor"].values.tolist() == [problem.noise_floor(step) for step in found["step_size"].values]
     labelled(found)
 
 

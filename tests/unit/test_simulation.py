@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from meanfield.logs import Progress
 from meanfield.methods.runs import with_looks
 from meanfield.problems.factory import make_problem
 from meanfield.problems.isotropic import RadialLaw
-from meanfield.simulation import simulate
+from meanfield.simulation import make_optimiser, simulate
 
 RAMP = {
     "kind": "piecewise_linear", "knots": [0.5, 1.5], "values": [-2.5, 7.5], "left_slope": 0.0, "right_slope": 0.0,
@@ -115,3 +117,41 @@ def test_progress_counts_every_iteration_and_says_rate_and_time_left(caplog):
     assert progress.done == 400
     assert any("per second" in line and "s left" in line for line in caplog.messages)
     assert "400 iterations in" in caplog.messages[-1]
+
+
+# -- the noise floor ---------------------------------------------------------------------------------------------------
+
+DIPPING_RAMP = {
+    "kind": "piecewise_linear", "knots": [0.0, 0.5, 1.5], "values": [-2.5, -4.0, 7.5], "left_slope": 0.0,
+    "right_slope": 0.0,
+}  # fmt: skip
+FAILURE = make_problem({"kind": "isotropic_gaussians", "dimension": 320, "separation": 0.5}, DIPPING_RAMP)
+
+
+CONSTANT = Schedule(1.0, 0.0)
+
+
+def floor(method, hyperparameters, *, problem=FAILURE, schedule=CONSTANT, iterations=100):
+    settings = {"method": method, "step_size": 1e-6, "hyperparameters": hyperparameters}
+    return make_optimiser(settings).noise_floor(problem, schedule, iterations)
+
+
+def test_the_noise_floor_of_a_method_is_that_of_sgd_that_keeps_pace():
+    assert floor("sgd", {}) == FAILURE.noise_floor(1e-6)
+    assert floor("nesterov", {"momentum": 0.9}) == pytest.approx(FAILURE.noise_floor(1e-5), rel=1e-12)
+    hot = floor("langevin", {"temperature": 1e-3})
+    assert hot == FAILURE.noise_floor(1e-6, 1e-3) > FAILURE.noise_floor(1e-6)
+
+
+def test_the_noise_floor_follows_the_schedule_to_the_last_iteration():
+    assert floor("sgd", {}, schedule=Schedule(2.0, 0.0)) == pytest.approx(FAILURE.noise_floor(2e-6), rel=1e-12)
+    falling = floor("sgd", {}, schedule=Schedule(1.0, -0.25), iterations=1000)
+    assert falling == pytest.approx(FAILURE.noise_floor(1e-6 * (1000 * 1e-6) ** -0.25), rel=1e-12)
+
+
+def test_there_is_no_noise_floor_without_clock_or_with_many_gradients_or_elsewhere():
+    anisotropic = {"kind": "anisotropic_gaussians", "dimension": 6, "informative": 2, "separation": 0.5}
+    assert math.isnan(floor("nesterov_restart", {"scheme": "none", "inverse_condition": 0.0}))
+    assert math.isnan(floor("entropy_sgd", {"scope": 0.1}))
+    assert math.isnan(floor("langevin", {"temperature": 1e-3, "regularisation": 0.1}))
+    assert math.isnan(floor("sgd", {}, problem=make_problem(anisotropic, DIPPING_RAMP)))
