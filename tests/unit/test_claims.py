@@ -15,7 +15,6 @@ from meanfield import io, ledger
 from meanfield.analysis import claims
 from meanfield.analysis.claims import INCONCLUSIVE, NOT_EVALUATED, NOT_REPRODUCED, REPRODUCED, Estimate
 from meanfield.errors import ConfigError
-from meanfield.provenance import canonical_json
 
 SPENT = np.array([0, 1, 10, 50, 100])
 NOISE = np.array([-0.03, 0.01, 0.02, -0.01, 0.01])  # of five replicates
@@ -95,13 +94,19 @@ def smoothed(end, displacement=(0.0, 0.0, 0.0)):
 
 
 def escape(stuck, free):
-    """A sweep, a simulation of step 1e-3 with a floor of 0.1, and a limit with a repelling radius of 0.5."""
-    sweep = xr.Dataset({"stuck_up_to": ((), stuck), "free_from": ((), free), "risk": (("candidate", "replicate"),
-                        np.zeros((2, 3)))})  # fmt: skip
-    simulation = xr.Dataset({"noise_floor": ((), 0.1)})
-    simulation.attrs["meanfield_parameters"] = canonical_json({"simulation": {"settings": {"step_size": 1e-3}}})
+    """A sweep with a noise floor of 100 times the step, and a limit with a repelling radius of 0.5."""
+    steps = np.array([5e-4, stuck, free])
+    sweep = xr.Dataset(
+        {
+            "stuck_up_to": ((), stuck),
+            "free_from": ((), free),
+            "step_size": ("candidate", steps),
+            "noise_floor": ("candidate", 100 * steps),
+            "risk": (("candidate", "replicate"), np.zeros((3, 3))),
+        }
+    )
     limit = xr.Dataset({"shell_radius": ("shell", [0.5, 2.0]), "shell_attracts": ("shell", [0, 1])})
-    return [sweep, simulation, limit]
+    return [sweep, limit]
 
 
 def stored(value, low, high):
@@ -310,9 +315,11 @@ def test_smoothings_are_compared_up_to_the_greatest_strength():
 
 
 def test_the_escape_radius_spans_the_steps_between_stuck_and_free():
-    # The floor is 100 times the step; the repelling radius is one half.
-    found = claims.escape_radius(*escape(1e-3, 4e-3))
+    sweep, limits = escape(1e-3, 4e-3)
+    found = claims.escape_radius(sweep, limits)
     assert found[:3] == pytest.approx((0.4, 0.2, 0.8))
+    with pytest.raises(claims.UnavailableError, match="no noise floor"):
+        claims.escape_radius(sweep.assign(noise_floor=sweep["noise_floor"] * np.nan), limits)
 
 
 @pytest.mark.parametrize(

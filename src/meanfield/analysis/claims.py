@@ -16,7 +16,6 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from meanfield import io
 from meanfield.analysis.intervals import log_interval, mean_interval, score_interval
 from meanfield.analysis.slopes import first_crossings
 
@@ -460,11 +459,11 @@ def displacement(dataset: xr.Dataset, *, smoothing: str, minimum: int) -> Estima
     return Estimate(float(path[-1]), float(path[-2:].min()), float(path[-2:].max()), 1, LAST_STRENGTHS)
 
 
-def escape_radius(sweep: xr.Dataset, simulation: xr.Dataset, limits: xr.Dataset) -> Estimate:
-    """Return the norm at which step noise balances the drift, where runs begin to escape, by the repelling radius.
+def escape_radius(sweep: xr.Dataset, limits: xr.Dataset) -> Estimate:
+    """Return the norm at which noise balances the drift, where runs begin to escape, by the repelling radius.
 
     The interval spans from the largest step at which no run of the sweep escaped to the smallest at which all did, and
-    the value is its geometric middle. The noise floor is proportional to the step.
+    the value is its geometric middle.
     """
     ends = [float(_samples(_picked(sweep, name, {}), ())) for name in ("stuck_up_to", "free_from")]
     if not np.isfinite(ends).all():
@@ -472,9 +471,10 @@ def escape_radius(sweep: xr.Dataset, simulation: xr.Dataset, limits: xr.Dataset)
     radii, attracts = (_picked(limits, name, {}).values for name in ("shell_radius", "shell_attracts"))
     if not (attracts == 0).any():
         raise UnavailableError("the limit equation has no repelling radius")
-    step_size = io.parameters(simulation)["simulation"]["settings"]["step_size"]
-    floor = float(_samples(_picked(simulation, "noise_floor", {}), ())) / step_size
-    low, high = (floor * end / float(radii[attracts == 0][0]) for end in ends)
+    steps, floors = (_picked(sweep, name, {}).values for name in ("step_size", "noise_floor"))
+    low, high = (float(floors[steps == end][0] / radii[attracts == 0][0]) for end in ends)
+    if not np.isfinite([low, high]).all():
+        raise UnavailableError("the method of the sweep has no noise floor")
     return Estimate(math.sqrt(low * high), low, high, sweep.sizes["replicate"], BRACKET)
 
 
