@@ -74,7 +74,7 @@ def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
     sweeps = {
         name: dataset
         for name, dataset in data.items()
-        if plotting.kind(dataset) == "sweep" and "evaluations" in io.parameters(dataset)["sweep"]["settings"]
+        if plotting.kind(dataset) == "sweep" and "escape_probability" not in dataset
     }
     columns = optimisers.experiments(sweeps)
     known = list(plotting.METHODS)
