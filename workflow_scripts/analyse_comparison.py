@@ -20,20 +20,24 @@ _LATE = 0.1
 
 
 def common(first: xr.Dataset, second: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return common numbers of gradient evaluations and the logarithms of both risks there, each (replicate, record).
+    """Return numbers of gradient evaluations and the logarithms of both risks there, each (replicate, record).
 
-    Both risks are of the replicates that both runs have: they start from the same weights and see the same samples.
+    They are those of the records of either run, up to the end of the shorter one; a run without a record there is
+    interpolated, on logarithmic axes. Both risks are of the replicates that both runs have: they start from the same
+    weights and see the same samples.
     """
     replicates = np.intersect1d(first["replicate"].values, second["replicate"].values)
-    spent, i, j = np.intersect1d(first["evaluation"].values, second["evaluation"].values, return_indices=True)
-    picked = [
-        np.log(run["risk"].sel(replicate=replicates).values[:, index]) for run, index in ((first, i), (second, j))
-    ]
+    spent = np.union1d(first["evaluation"].values, second["evaluation"].values)
+    spent = spent[spent <= min(run["evaluation"].values[-1] for run in (first, second))]
+    picked = []
+    for run in (first, second):
+        at, logs = np.log1p(run["evaluation"].values), np.log(run["risk"].sel(replicate=replicates).values)
+        picked.append(np.array([np.interp(np.log1p(spent), at, row) for row in logs]).reshape(len(logs), spent.size))
     return spent, *picked
 
 
 def compare(first: xr.Dataset, second: xr.Dataset) -> dict[str, float]:
-    """Return how the log risks of two simulations differ at the last common number of gradient evaluations.
+    """Return how the log risks of two simulations differ at equal numbers of gradients, up to the end of the shorter.
 
     Returns
     -------
@@ -58,14 +62,14 @@ def compare(first: xr.Dataset, second: xr.Dataset) -> dict[str, float]:
 
 
 LONG_NAMES = {
-    "final": "mean difference of the logarithms of the risks at the last common number of gradients",
+    "final": "mean difference of the logarithms of the risks at the end of the shorter run",
     "final_low": "lower end of its 95 % interval",
     "final_high": "upper end of its 95 % interval",
     "late": "mean difference of the logarithms of the risks over the last decade of gradients",
     "late_low": "lower end of its 95 % interval",
     "late_high": "upper end of its 95 % interval",
     "furthest": "largest magnitude of the mean difference of the logarithms over all records",
-    "evaluations": "last common number of gradient evaluations",
+    "evaluations": "gradient evaluations at the end of the shorter run",
     "replicates": "runs that are compared",
     "risk_first": "mean risk of the first one there",
     "risk_second": "mean risk of the second one there",

@@ -75,6 +75,17 @@ def test_methods_of_different_cost_meet_at_a_common_number_of_gradients():
     assert found["final"] == pytest.approx(1.0)
 
 
+def test_the_shorter_run_is_compared_at_its_end_though_the_other_has_no_record_there():
+    # A power law is a straight line on logarithmic axes, so that the interpolation is exact up to the one in log1p.
+    one = simulation("a", method="entropy_sgd", every=0.3)  # 300 gradients at its end; the other has 100 and 1000
+    other = simulation("b", method="sgd")
+    other["risk"] = other["risk"] * 0 + 2.0 * (1.0 + other["evaluation"]) ** -0.5
+    for first, second, sign in ((one, other, 1), (other, one, -1)):
+        found = load("analyse_comparison").compare(first, second)
+        assert found["evaluations"] == pytest.approx(300)
+        assert found["final"] == pytest.approx(sign * 0.5 * np.log(301), rel=1e-12)
+
+
 def test_runs_without_a_common_replicate_have_no_difference():
     script = load("analyse_comparison")
     one, other = simulation("a", method="sgd"), simulation("b", method="sgd", replicates=(7,))
