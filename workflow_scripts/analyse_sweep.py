@@ -31,10 +31,8 @@ def transition(steps: np.ndarray, escaped: np.ndarray, replicates: int) -> tuple
 
 def noise_floors(parameters: dict, evaluations: np.ndarray) -> list[float]:
     """Return the noise floor of each candidate; see `meanfield.simulation.Optimiser.noise_floor`."""
-    problem, schedule = (
-        make_problem(parameters["problem"], parameters["activation"]),
-        Schedule(**parameters["schedule"]),
-    )
+    problem = make_problem(parameters["problem"], parameters["activation"])
+    schedule = Schedule(**parameters["schedule"])
     found = []
     for candidate, gradients in zip(parameters["candidates"], evaluations, strict=True):
         optimiser = make_optimiser({"method": parameters["settings"]["method"], **candidate})
