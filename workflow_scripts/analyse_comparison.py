@@ -8,6 +8,7 @@ import xarray as xr
 
 from meanfield import io
 from meanfield.analysis.intervals import mean_interval
+from meanfield.analysis.slopes import logs_at
 from meanfield.errors import DataError
 from meanfield.logs import logged_to
 from meanfield.provenance import stamp
@@ -29,11 +30,11 @@ def common(first: xr.Dataset, second: xr.Dataset) -> tuple[np.ndarray, np.ndarra
     replicates = np.intersect1d(first["replicate"].values, second["replicate"].values)
     spent = np.union1d(first["evaluation"].values, second["evaluation"].values)
     spent = spent[spent <= min(run["evaluation"].values[-1] for run in (first, second))]
-    picked = []
-    for run in (first, second):
-        at, logs = np.log1p(run["evaluation"].values), np.log(run["risk"].sel(replicate=replicates).values)
-        picked.append(np.array([np.interp(np.log1p(spent), at, row) for row in logs]).reshape(len(logs), spent.size))
-    return spent, *picked
+    one, other = (
+        logs_at(spent, run["evaluation"].values, np.log(run["risk"].sel(replicate=replicates).values))
+        for run in (first, second)
+    )
+    return spent, one, other
 
 
 def compare(first: xr.Dataset, second: xr.Dataset) -> dict[str, float]:

@@ -40,6 +40,16 @@ def noise_floors(parameters: dict, evaluations: np.ndarray) -> list[float]:
     return found
 
 
+def shares(kind: str, count: np.ndarray, replicates: int, text: str) -> dict[str, tuple]:
+    """Return the variables of a share of the runs of each candidate, with its interval."""
+    share, v = wilson_interval(count, replicates), io.variable
+    return {
+        f"{kind}_probability": v("candidate", share.mean, f"share of runs that {text}"),
+        f"{kind}_low": v("candidate", share.low, "lower end of its 95 % Wilson interval"),
+        f"{kind}_high": v("candidate", share.high, "upper end of its 95 % Wilson interval"),
+    }
+
+
 def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Dataset:
     """Return the analysed dataset of one sweep.
 
@@ -73,20 +83,14 @@ def analyse(runs: xr.Dataset, path: str, escaped_below: float | None) -> xr.Data
         **{name: runs[name] for name in runs.data_vars if name.startswith("mean_")},
     }
     if escaped_below is not None:
-        count = (runs["lowest_risk"].values < escaped_below).sum(axis=1)
-        share = wilson_interval(count, risk.shape[1])
-        staying = (risk < escaped_below).sum(axis=1)
-        stays = wilson_interval(staying, risk.shape[1])
-        stuck_up_to, free_from = transition(runs["step_size"].values, count, risk.shape[1])
+        replicates = risk.shape[1]
+        escaped, staying = ((lowest < escaped_below).sum(axis=1) for lowest in (runs["lowest_risk"].values, risk))
+        stuck_up_to, free_from = transition(runs["step_size"].values, escaped, replicates)
         found |= {
-            "escaped": v("candidate", count, "runs that escaped"),
-            "escape_probability": v("candidate", share.mean, "share of runs that escaped"),
-            "escape_low": v("candidate", share.low, "lower end of its 95 % Wilson interval"),
-            "escape_high": v("candidate", share.high, "upper end of its 95 % Wilson interval"),
+            "escaped": v("candidate", escaped, "runs that escaped"),
+            **shares("escape", escaped, replicates, "escaped"),
             "staying": v("candidate", staying, "runs that end below the risk that counts as escape"),
-            "stay_probability": v("candidate", stays.mean, "share of runs that end there"),
-            "stay_low": v("candidate", stays.low, "lower end of its 95 % Wilson interval"),
-            "stay_high": v("candidate", stays.high, "upper end of its 95 % Wilson interval"),
+            **shares("stay", staying, replicates, "end there"),
             "stuck_up_to": v("", stuck_up_to, "largest step size up to which no run escaped"),
             "free_from": v("", free_from, "smallest step size from which on every run escaped"),
             "noise_floor": v(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from meanfield.analysis.intervals import log_interval, mean_interval, score_interval
-from meanfield.analysis.slopes import first_crossings
+from meanfield.analysis.slopes import first_crossings, logs_at
 
 Floats = NDArray[np.float64]
 
@@ -184,9 +184,7 @@ def _common(first: xr.Dataset, second: xr.Dataset, variable: str, select: dict) 
             logs.append(np.log(table))
     last = min(spent[0][-1], spent[1][-1]) * (1 + 1e-9)
     kept = spent[0] <= last
-    at = np.log1p(spent[0][kept])
-    other = np.array([np.interp(at, np.log1p(spent[1]), row) for row in logs[1]])
-    return spent[0][kept], logs[0][:, kept] - other
+    return spent[0][kept], logs[0][:, kept] - logs_at(spent[0][kept], spent[1], logs[1])
 
 
 # -- statistics of runs ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Slopes and first crossings in log-log plots, replicate by replicate or with bootstrap intervals. Numpy, no files."""
+"""Slopes, first crossings and values between records on logarithmic axes, with intervals. Numpy, no files."""
 
 from collections.abc import Callable
 
@@ -111,4 +111,27 @@ def first_crossings(x: Floats, values: Floats, levels: Floats) -> Floats:
             continue
         rise = np.log(values[m, k - 1] / level) / np.log(values[m, k - 1] / values[m, k])
         found[m] = x[k - 1] * (x[k] / x[k - 1]) ** rise
+    return found
+
+
+def logs_at(counts: Floats, recorded: Floats, logs: Floats) -> Floats:
+    """Return logarithms of values at other counts than the recorded ones, interpolated on logarithmic axes.
+
+    Parameters
+    ----------
+    counts, recorded : arrays, shape (point,) and (record,), increasing
+        Counts from zero on, of iterations or gradients; those of the records [count].
+    logs : array, shape (replicate, record)
+        Logarithms of what was recorded [1].
+
+    Returns
+    -------
+    array, shape (replicate, point)
+        At a record's count, its own value to the last bit.
+
+    """
+    at, places = np.log1p(counts), np.log1p(recorded)
+    found = np.empty((len(logs), at.size))
+    for out, row in zip(found, logs, strict=True):
+        out[:] = np.interp(at, places, row)
     return found
