@@ -53,14 +53,13 @@ if locks.lift_stale_locks():
 
 
 KERNEL_GROUPS = {
-    **dict.fromkeys(
-        ("simulate_replicates", "simulate_sweep", "simulate_widths", "solve_limit", "solve_convergence"), "networks"
-    ),
-    **dict.fromkeys(("simulate_spin3", "solve_spin3", "analyse_spin3"), "spin3"),
-    **dict.fromkeys(("simulate_digits", "analyse_digits"), "digits"),
-    **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), "plane"),
-    **dict.fromkeys(("find_ends", "find_stationary_laws", "compare_movements"), "networks"),
-    **dict.fromkeys(("simulate_ensemble", "solve_fluctuations", "simulate_noisy"), "networks"),
+    **dict.fromkeys(("simulate_replicates", "simulate_sweep", "simulate_widths"), ("networks", "limits")),
+    **dict.fromkeys(("simulate_ensemble", "simulate_noisy", "find_ends"), ("networks", "limits")),
+    **dict.fromkeys(("solve_limit", "solve_convergence", "solve_fluctuations"), ("limits",)),
+    **dict.fromkeys(("find_stationary_laws", "compare_movements"), ("limits",)),
+    **dict.fromkeys(("simulate_spin3", "solve_spin3", "analyse_spin3"), ("spin3",)),
+    **dict.fromkeys(("simulate_digits", "analyse_digits"), ("digits",)),
+    **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), ("plane",)),
 }
 # Where an experiment says the precision of a job, by what runs it.
 PRECISIONS = {
@@ -126,8 +125,8 @@ def code(script, modules=()):
 
 
 def kernel_groups(jobs):
-    """Return the groups of kernels that some jobs call: those of the families whose simulations and limits they run."""
-    return sorted({KERNEL_GROUPS[job.rule.name] for job in jobs if job.rule.name in KERNEL_GROUPS})
+    """Return the groups of kernels that some jobs call, see `meanfield.warm_up`."""
+    return sorted({group for job in jobs for group in KERNEL_GROUPS.get(job.rule.name, ())})
 
 
 def precisions(jobs):

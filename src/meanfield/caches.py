@@ -12,8 +12,14 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 _PREFIX = "meanfield-"
-# Groups of kernels that have some in common are compiled by one process, the others beside it; see `meanfield.warm_up`.
-_TOGETHER = (("networks", "digits"), ("spin3", "plane"))
+# What one process compiles, the others beside it: groups of kernels (`meanfield.warm_up`) that have some in common, in
+# precisions that have none. Each is about as much.
+_SHARES = (
+    (("networks", "digits"), ("float32",)),
+    (("networks", "digits", "limits"), ("float64",)),
+    (("spin3", "plane"), ("float32", "float64")),
+)
+_OF_ANY_PRECISION = ("limits", "spin3", "plane")
 # Folders of other states of the source that nobody used for this long are removed.
 _KEPT_SECONDS = 14 * 24 * 3600
 
@@ -64,6 +70,17 @@ def compiling() -> bool:
     return os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
 
+def shares(precisions: Sequence[str], groups: Sequence[str] = ()) -> list[list[str]]:
+    """Return what each process of `warm_up` compiles, as `meanfield.warm_up.compile_named` takes it."""
+    found = []
+    for of_groups, of_types in _SHARES:
+        types = [one for one in of_types if one in precisions]
+        chosen = [one for one in of_groups if (not groups or one in groups) and (types or one in _OF_ANY_PRECISION)]
+        if chosen:
+            found.append([*types, *chosen])
+    return found
+
+
 def warm_up(precisions: Sequence[str], groups: Sequence[str] = ()) -> None:
     """Compile the kernels in processes of their own, unless this machine has done so for this state of the source.
 
@@ -86,15 +103,13 @@ def warm_up(precisions: Sequence[str], groups: Sequence[str] = ()) -> None:
     if marker.exists():
         return
     print("compiling the kernels (once for this state of their source)", file=sys.stderr)
-    command = [sys.executable, "-m", "meanfield.warm_up", *sorted(precisions)]
+    command = [sys.executable, "-m", "meanfield.warm_up"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
-    shares = [[group for group in share if not groups or group in groups] for share in _TOGETHER]
     processes = [
         subprocess.Popen(
             [*command, *share], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
         )
-        for share in shares
-        if share
+        for share in shares(precisions, groups)
     ]
     complaints = [process.communicate()[1] for process in processes]
     for process, complaint in zip(processes, complaints, strict=True):

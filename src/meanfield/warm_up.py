@@ -54,25 +54,33 @@ def compile_named(names: Iterable[str]) -> list[str]:
     return compile_kernels([n for n in names if n not in GROUPS], [n for n in names if n in GROUPS])
 
 
+_RAMP = PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))
+# Problems of networks with laws of their initial weights.
+_NETWORKS = (
+    (IsotropicGaussians(4, 0.5, _RAMP), RadialLaw("gaussian", 0.8)),
+    (AnisotropicGaussians(4, 2, 0.5, _RAMP), TwoLayerLaw(0.8)),
+)
+
+
 def _compile_networks(precisions: list[str]) -> list[str]:
-    activation = PiecewiseLinear((0.5, 1.5), (-2.5, 7.5))
-    isotropic, radial = IsotropicGaussians(4, 0.5, activation), RadialLaw("gaussian", 0.8)
-    anisotropic, full = AnisotropicGaussians(4, 2, 0.5, activation), TwoLayerLaw(0.8)
-    done = []
     for precision in precisions:
-        for problem, law in ((isotropic, radial), (anisotropic, full)):
+        for problem, law in _NETWORKS:
             _run_optimisers(problem, law.sample(20, 4, *_NAMES).astype(precision))
-        done += [f"block SGD, {precision}", f"inner loop, {precision}"]
-    for problem, law in ((isotropic, radial), (anisotropic, full)):
+    return [line for precision in precisions for line in (f"block SGD, {precision}", f"inner loop, {precision}")]
+
+
+def _compile_limits(_precisions: list[str]) -> list[str]:
+    for problem, law in _NETWORKS:
         weights = law.sample(20, 4, *_NAMES)
         problem.risk(np.concatenate([weights, weights[:1]]))
+    (isotropic, radial), (anisotropic, full) = _NETWORKS
     times = np.array([0.0, 1e-3])
     clock = Schedule()
     solve_characteristics(
         radial_potentials(isotropic), radial, times, atoms=10, schedule=clock, relative_tolerance=1e-3
     )
     solve_reduced(anisotropic, full, times, limit="finite", schedule=clock, atoms=10, relative_tolerance=1e-3)
-    return [*done, "population risk", "distributional dynamics"]
+    return ["population risk", "distributional dynamics"]
 
 
 def _run_optimisers(problem, weights: np.ndarray) -> None:
@@ -130,9 +138,10 @@ def _compile_digits(precisions: list[str]) -> list[str]:
     return ["digit classifiers"]
 
 
-# By family of experiments.
+# By family of experiments; population risks and the equations of the limit are apart from SGD.
 GROUPS = {
     "networks": _compile_networks,
+    "limits": _compile_limits,
     "spin3": _compile_sphere,
     "digits": _compile_digits,
     "plane": _compile_plane,

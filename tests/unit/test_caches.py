@@ -96,8 +96,31 @@ def test_the_warm_up_compiles_once_and_says_so(copy):
     assert compiled == {"_advance", "_advance_flow", "_iterate", "fill_block"}
 
 
-def test_every_group_of_kernels_is_in_one_share():
-    assert sorted(group for share in caches._TOGETHER for group in share) == sorted(warm_up.GROUPS)
+def compiled_by(shares):
+    """Return the pairs of a group and a precision that the processes of a warm-up compile."""
+    types, groups = ("float32", "float64"), [*warm_up.GROUPS]
+    return [(group, one) for share in shares for group in share if group in groups for one in types if one in share]
+
+
+def test_every_group_of_kernels_is_in_one_share_in_each_precision():
+    found = compiled_by(caches.shares(["float32", "float64"]))
+    of_any = {"limits": ["float64"]}
+    expected = [(group, one) for group in warm_up.GROUPS for one in of_any.get(group, ["float32", "float64"])]
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("precisions", "groups", "expected"),
+    [
+        (["float32"], ["networks", "limits"], [["float32", "networks"], ["limits"]]),
+        (["float32"], ["digits"], [["float32", "digits"]]),
+        (["float64"], ["plane"], [["float64", "plane"]]),
+        ([], ["limits"], [["limits"]]),
+        ([], ["networks"], []),
+    ],
+)
+def test_shares_hold_what_is_asked_for(precisions, groups, expected):
+    assert caches.shares(precisions, groups) == expected
 
 
 def test_the_warm_up_without_a_choice_reaches_the_kernels_of_every_family():
