@@ -185,5 +185,6 @@ rule analyse_widths:
     params:
         code=code("analyse_widths.py"),
         limits=study_limit_names,
+        start=lambda wildcards: config["experiments"][wildcards.experiment]["analyse"]["agreement_from"],
     script:
         "../workflow_scripts/analyse_widths.py"

@@ -8,7 +8,14 @@ import xarray as xr
 from meanfield import io
 from meanfield.analysis.distances import empirical, kolmogorov, wasserstein
 from meanfield.analysis.intervals import largest, mean_interval
-from meanfield.analysis.solutions import comparable_records, histogram_at, law_at, records_from, risk_variables
+from meanfield.analysis.solutions import (
+    comparable_records,
+    histogram_at,
+    law_at,
+    records_from,
+    risk_variables,
+    time_average,
+)
 from meanfield.limits.schedule import Schedule
 from meanfield.logs import logged_to
 from meanfield.problems.factory import make_problem
@@ -80,7 +87,7 @@ def analyse(
 
     problem = make_problem(parameters["problem"], parameters["activation"])
     floor_time = records_from(time, settings["floor_from"])
-    late_norm = mean_interval(mean_norm[:, floor_time].mean(axis=1))
+    late_norm = mean_interval(time_average(mean_norm[:, floor_time], time[floor_time]))
     return xr.Dataset(
         {
             **risk_variables(risk, limit_risk, time, settings["agreement_from"]),
@@ -102,7 +109,7 @@ def analyse(
                 "density of the law of the norm of the limit, averaged over each bin",
             ),
             "edge": v("edge", edges, "boundary of the bins, norm"),
-            "late_norm": v("", late_norm.mean, f"mean norm averaged from t = {settings['floor_from']:g} on"),
+            "late_norm": v("", late_norm.mean, f"mean norm averaged over time from t = {settings['floor_from']:g} on"),
             "late_norm_low": v("", late_norm.low, "lower end of its 95 % interval"),
             "late_norm_high": v("", late_norm.high, "upper end of its 95 % interval"),
             "noise_floor": v(

@@ -8,7 +8,7 @@ import xarray as xr
 from meanfield import io
 from meanfield.analysis.intervals import Interval, mean_interval
 from meanfield.analysis.slopes import log_slope
-from meanfield.analysis.solutions import comparable_records
+from meanfield.analysis.solutions import comparable_records, records_from
 from meanfield.logs import logged_to
 from meanfield.provenance import stamp
 
@@ -45,15 +45,18 @@ def width_effects(widths: np.ndarray, risk: np.ndarray) -> tuple[np.ndarray, Int
     return effective, mean_interval(largest.T), slope
 
 
-def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, str]) -> xr.Dataset:
+def analyse(
+    runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, str], *, start: float = 0.0
+) -> xr.Dataset:
     """Return distances of risks to those of the limit equations, by width.
 
-    For each width: the largest deviation along a run, as a mean over replicates, and the root mean square over the
-    replicates of the deviation, largest along the run. Slopes are of the logarithms, least squares; their intervals
-    are bootstrap percentiles over replicates.
+    For each width: the largest deviation along a run from the mean-field time `start` on, as a mean over replicates,
+    and the standard deviation over the replicates, largest along the runs. Slopes are of the logarithms, least
+    squares; their intervals are bootstrap percentiles over replicates.
     """
     v = io.variable
-    time, risk = runs["limit_time"].values, runs["risk"].values
+    late = records_from(runs["limit_time"].values, start)
+    time, risk = runs["limit_time"].values[late], runs["risk"].values[..., late]
     widths, replicates, _ = risk.shape
     # Up to the end of the limit equation that ends first.
     pairs = {name: comparable_records(limit, time, paths[name], complete=True) for name, limit in limits.items()}
@@ -62,6 +65,7 @@ def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, st
     for n, (name, (records, index)) in enumerate(pairs.items()):
         deviation[n] = risk[..., found] - limits[name]["risk"].values[index[found[records]]]
     largest = np.abs(deviation).max(axis=3)
+    where = np.median(time[found][np.abs(deviation).argmax(axis=3)], axis=2)
     bands = [mean_interval(one.T) for one in largest]
     spread = largest_deviation(risk[..., found])
     slopes = [log_slope(runs["width"].values, one) for one in largest]
@@ -70,7 +74,12 @@ def analyse(runs: xr.Dataset, limits: dict[str, xr.Dataset], paths: dict[str, st
     names = list(limits)
     return xr.Dataset(
         {
-            "deviation": v("limit width replicate", largest, "largest risk deviation from the limit along a run"),
+            "deviation": v(
+                "limit width replicate",
+                largest,
+                f"largest risk deviation from the limit along a run from t = {start:g} on",
+            ),
+            "deviation_time": v("limit width", where, "mean-field time of it, median over replicates"),
             "deviation_mean": v("limit width", [one.mean for one in bands], "the same, mean over replicates"),
             "deviation_low": v("limit width", [one.low for one in bands], "lower end of its 95 % interval"),
             "deviation_high": v("limit width", [one.high for one in bands], "upper end of its 95 % interval"),
@@ -108,11 +117,11 @@ if __name__ == "__main__":
             io.require(limits[name], path, "risk", "time")
         parameters = io.parameters(runs)
         dataset = stamp(
-            analyse(runs, limits, paths),
+            analyse(runs, limits, paths, start=snakemake.params.start),
             title=f"Analysis of the width study {parameters['experiment']}/{parameters['study']}",
             summary="Distances of networks of several widths to the mean-field limit, with fitted slopes.",
             rule=snakemake.rule,
-            parameters={"study": parameters},
+            parameters={"study": parameters, "agreement_from": snakemake.params.start},
             seed=parameters["seed"],
             inputs={"runs": snakemake.input.runs, **paths},
         )

@@ -191,6 +191,14 @@ def test_limits_of_different_horizons_are_compared_up_to_the_first_end():
     assert found["deviation"].values[1] == pytest.approx(np.tile([0.5, 0.4], (3, 1)), abs=1e-12)
 
 
+def test_a_width_study_leaves_the_first_transient_out():
+    deviations = np.zeros((3, 2, 4))
+    deviations[..., 0], deviations[..., 2] = 9.0, 0.25
+    found = load("analyse_widths").analyse(study(deviations), {"dd": limit(TIMES)}, {"dd": "dd.nc"}, start=TIMES[1])
+    assert found["deviation"].values == pytest.approx(np.full((1, 3, 2), 0.25), abs=1e-12)
+    assert found["deviation_time"].values == pytest.approx(np.full((1, 3), TIMES[2]))
+
+
 @pytest.mark.filterwarnings("error")
 def test_one_replicate_has_a_slope_and_no_interval():
     deviations = np.ones((3, 1, 4)) / WIDTHS[:, None, None]

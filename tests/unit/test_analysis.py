@@ -6,7 +6,7 @@ from scipy import stats
 from meanfield.analysis.distances import empirical, kolmogorov, wasserstein, weighted
 from meanfield.analysis.intervals import largest, mean_interval, wilson_interval
 from meanfield.analysis.slopes import log_slope
-from meanfield.analysis.solutions import comparable_records, histogram_at, law_at, records_at
+from meanfield.analysis.solutions import comparable_records, histogram_at, law_at, records_at, time_average
 from meanfield.errors import DataError
 
 
@@ -178,3 +178,9 @@ def test_records_that_can_be_compared():
     found, index = comparable_records(VOLUME, np.full(3, np.nan), "x.nc", complete=False)
     assert not found.any()
     assert index.size == 0
+
+
+def test_the_average_over_time_is_not_that_over_records():
+    time = np.array([1.0, 1.1, 1.2, 5.0])
+    assert time_average(np.array([[3.0, 3.0, 3.0, 3.0], time]), time) == pytest.approx([3.0, 3.0])
+    assert time_average(np.array([[7.0]]), np.array([np.nan])) == pytest.approx([7.0])

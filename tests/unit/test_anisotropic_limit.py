@@ -432,3 +432,20 @@ def test_a_loose_tolerance_does_not_let_the_risk_grow():
     assert np.diff(loose).max() < 1e-3
     assert abs(loose - tight).max() < 0.01
     assert tight[-1] < 1e-6
+
+
+def test_the_plateau_of_the_flow_is_no_lower_bound_of_the_risk():
+    # The mean predictions of both classes and the two first-order terms are linear in the output weights: four atoms
+    # solve for them. From a = b = 1 the flow of the report stays at a risk of 0.0576.
+    problem = AnisotropicGaussians(320, 60, 0.4, RELU)
+    biases, norms = np.array([-0.174, -3.851, 3.281, 2.848]), np.array([3.368, 1.892, 3.747, 1.954])
+    conditions = []
+    for tau in problem.deviations:
+        conditions.append(problem.activation.gaussian_mean(tau * norms, biases))
+    for tau in problem.deviations:
+        conditions.append(stats.norm.pdf(biases / (tau * norms)) * tau * norms)
+    outputs = np.linalg.solve(np.array(conditions) / 4, [1.0, -1.0, 0.0, 0.0])
+    theta, mass = np.array([outputs, biases, norms, np.zeros(4)]), np.full(4, 0.25)
+    assert ReducedPotentials(problem, "infinite").risk(theta, mass) == pytest.approx(0, abs=1e-12)
+    assert ReducedPotentials(problem, "first_order").risk(theta, mass) == pytest.approx(0, abs=1e-9)
+    assert 0 < ReducedPotentials(problem, "finite").risk(theta, mass) < 0.02

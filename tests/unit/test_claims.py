@@ -57,7 +57,9 @@ def beside_limits(end, spread):
     """Runs beside a limit that ends at 0 and one that ends at 1."""
     found = runs(np.tile((end + spread * NOISE)[:, None], SPENT.size))
     risk = np.array([np.zeros(SPENT.size), np.ones(SPENT.size)])
-    return found.assign(risk_limit=(("limit", "record"), risk)).assign_coords(limit=["none", "all"])
+    return found.assign(risk_limit=(("limit", "record"), risk)).assign_coords(
+        limit=["none", "all"], limit_time=("record", SPENT)
+    )
 
 
 def minima(values, low, high):
@@ -145,9 +147,10 @@ FLIPS = {
         {"limits": ["dd", "dd_volume"]}, {"above": 1.0}, [limits_of(2.0, 2.1)], [limits_of(0.5, 0.4)],
         [limits_of(0.9, 1.1)],
     ),
-    "limit_deviation": (
-        {"limit": "none"}, {"between": [-0.5, 0.5]},
-        [beside_limits(0.1, 1.0)], [beside_limits(0.9, 1.0)], [beside_limits(0.5, 1.0)],
+    "deviation_ratio": (
+        {"limit": "none"}, {"below": 0.5},
+        [beside_limits(0.1, 0.1), beside_limits(1.0, 0.1)], [beside_limits(0.9, 0.1), beside_limits(1.0, 0.1)],
+        [beside_limits(0.5, 0.5), beside_limits(1.0, -0.5)],
     ),
     "explained_share": (
         {"limit": "all", "base": "none"}, {"between": [0.8, 1.2]},
@@ -285,6 +288,21 @@ def test_the_explained_share_is_that_of_the_mean_gap():
     found = claims.explained_share(beside_limits(2.0, 1.0), limit="all", base="none")
     half = stats.t.ppf(0.975, 4) * NOISE.std(ddof=1) / math.sqrt(5)
     assert found[:3] == pytest.approx((0.5, 1 / (2 + half), 1 / (2 - half)))
+
+
+def test_distances_from_a_limit_are_compared_at_common_times():
+    def far_from_zero(distances, times):
+        found = beside_limits(1.0, 0.0).isel(record=slice(len(times)))
+        return found.assign(risk=(("replicate", "record"), np.tile(distances, (5, 1)))).assign_coords(
+            limit_time=("record", times)
+        )
+
+    long, short = far_from_zero([9.0, 2.0, 8.0], [0.1, 1.0, 10.0]), far_from_zero([7.0, 0.5], [0.2, 1.0])
+    found = claims.deviation_ratio(short, long, limit="none", since=0.5)
+    assert found[:3] == pytest.approx((0.25, 0.25, 0.25))
+    assert claims.deviation_ratio(long, short, limit="none").value == pytest.approx(9 / 7)
+    with pytest.raises(claims.UnavailableError, match="times in common"):
+        claims.deviation_ratio(short, long, limit="none", since=2.0)
 
 
 def test_places_are_named_by_numbers_or_by_words():

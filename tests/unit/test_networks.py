@@ -374,8 +374,5 @@ def test_a_width_study_is_compared_with_no_limit_of_another_step(configuration):
     assert networks.study_limits(configuration, "anisotropic", "width_study") == [
         "dd", "dd_first_order", "dd_infinite", "dd_noise",
     ]  # fmt: skip
-    assert networks.study_limits(configuration, "anisotropic", "width_study_fine") == [
-        "dd",
-        "dd_first_order",
-        "dd_infinite",
-    ]
+    configuration["experiments"]["anisotropic"]["widths"]["width_study"]["step_size"] = 2e-5
+    assert networks.study_limits(configuration, "anisotropic", "width_study") == ["dd", "dd_first_order", "dd_infinite"]

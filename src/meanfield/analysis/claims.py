@@ -331,10 +331,25 @@ def limit_value(dataset: xr.Dataset, *, limits: list[str], variable: str = "risk
     return Estimate(found[0], *ends, len(found), SOLVERS)
 
 
-def limit_deviation(dataset: xr.Dataset, *, limit: str) -> Estimate:
-    """Return the risk at the end of the runs less that of a limit equation."""
-    values = _samples(_picked(dataset, "risk", {"record": "last"}), ("replicate",))
-    return _mean(values - _limit_end(dataset, limit), logarithmic=False, kind=STUDENT)
+def deviation_ratio(first: xr.Dataset, second: xr.Dataset, *, limit: str, since: float = 0.0) -> Estimate:
+    """Return the largest distance of the first run from a limit equation by that of the second.
+
+    Both are taken from the mean-field time `since` to the end of the shorter run, replicate by common replicate.
+    """
+    both = np.intersect1d(first["replicate"].values, second["replicate"].values)
+    if not both.size:
+        raise UnavailableError("the two runs have no replicates in common")
+    end = min(float(np.nanmax(run["limit_time"].values)) for run in (first, second)) * (1 + 1e-9)
+    largest = []
+    for run in (first, second):
+        time = run["limit_time"].values
+        risk = _samples(_picked(run, "risk", {}), ("replicate", "record"))
+        distance = np.abs(risk - _samples(_picked(run, "risk_limit", {"limit": limit}), ("record",)))
+        chosen = (time >= since * (1 - 1e-9)) & (time <= end) & np.isfinite(distance).all(axis=0)
+        if not chosen.any():
+            raise UnavailableError(f"the limit equation {limit!r} and the runs have no times in common")
+        largest.append(distance[np.searchsorted(run["replicate"].values, both)][:, chosen].max(axis=1))
+    return _mean(largest[0] / largest[1], logarithmic=True, kind=PAIRED)
 
 
 def explained_share(dataset: xr.Dataset, *, limit: str, base: str) -> Estimate:
@@ -480,7 +495,7 @@ STATISTICS: dict[str, Callable[..., Estimate]] = {
     function.__name__: function
     for function in (
         replicate_mean, share, stored, paired_ratio, late_ratio, crossing_ratio, selection_ratio, limit_value,
-        limit_deviation, explained_share, difference, greatest_difference, least_difference, even_splits, survival,
+        deviation_ratio, explained_share, difference, greatest_difference, least_difference, even_splits, survival,
         displacement, escape_radius,
     )
 }  # fmt: skip

@@ -81,6 +81,16 @@ def records_from(time: np.ndarray, start: float) -> np.ndarray:
     return late
 
 
+def time_average(values: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Return the mean over time of values at records, shape (…, record); of a single record, its value.
+
+    By the trapezoidal rule: records are spaced by their logarithms, and those of the beginning must not prevail.
+    """
+    if time.size < 2:
+        return values[..., -1]
+    return np.trapezoid(values, time, axis=-1) / (time[-1] - time[0])
+
+
 def risk_variables(risk: np.ndarray, limit_risk: np.ndarray, time: np.ndarray, start: float) -> dict[str, tuple]:
     """Return the labelled risk of a simulation: bands over replicates, and deviations from the limit equations.
 
@@ -118,6 +128,7 @@ def risk_variables(risk: np.ndarray, limit_risk: np.ndarray, time: np.ndarray, s
             largest(np.abs(deviation.mean(axis=1))),
             f"largest deviation of the mean risk from the limit from t = {start:g} on",
         ),
+        "final_risk_limit": v("limit", limit_risk[:, -1], "population risk of the limit equation at the same time"),
         "final_risk_each": v("replicate", risk[:, -1], "population risk at the end of each run"),
         "final_risk": v("", final.mean, "population risk at the end"),
         "final_risk_low": v("", final.low, "lower end of its 95 % interval"),

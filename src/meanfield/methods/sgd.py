@@ -1,7 +1,7 @@
 r"""Stochastic gradient descent, one fresh sample per iteration.
 
 .. math:: w_i \leftarrow w_i + 2 s_k (y_k - \hat y(x_k))\, \nabla_{w_i} \sigma_*(x_k; w_i),
-          \qquad s_k = \varepsilon\, \xi(k \varepsilon),
+          \qquad s_k = \varepsilon\, \xi((k + 1) \varepsilon),
 
 without 1/N, so that iteration k sits at the mean-field time :math:`k \varepsilon` for every width. On a problem with a
 full gradient it is gradient descent. Source: Mei, Montanari & Nguyen (2018), PNAS 115(33), E7665, eq. 3 of the main
