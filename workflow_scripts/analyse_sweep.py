@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 def transition(steps: np.ndarray, escaped: np.ndarray, replicates: int) -> tuple[float, float]:
-    """Return the largest step up to which no run escaped and the smallest from which on all did; nan where none."""
-    order = np.argsort(steps, kind="stable")
-    ordered, count = steps[order], escaped[order]
-    none, every = np.logical_and.accumulate(count == 0), np.logical_and.accumulate(count[::-1] == replicates)[::-1]
+    """Return the largest step up to which no run escaped and the smallest from which on all did; nan where none.
+
+    Candidates that share a step count together.
+    """
+    ordered = np.unique(steps)
+    together = [escaped[steps == step] for step in ordered]
+    none = np.logical_and.accumulate([(count == 0).all() for count in together])
+    every = np.logical_and.accumulate([(count == replicates).all() for count in together[::-1]])[::-1]
     return (
         float(ordered[none][-1]) if none.any() else np.nan,
         float(ordered[every][0]) if every.any() else np.nan,

@@ -23,8 +23,8 @@ from meanfield.problems.factory import make_law, make_problem
 
 Floats = NDArray[np.float64]
 
-# The risk has fourth powers of weights, which overflow beyond; such a run is lost already.
-_LARGEST_WEIGHT = 1e70
+# A run with a larger weight is lost; fourth powers of this, which risks have, are still numbers.
+_LARGEST_WEIGHT = 1e30
 
 
 class Trajectories(NamedTuple):

@@ -144,6 +144,10 @@ def test_parts_are_reserved_names(raw):
     ],
 )
 def test_the_transition_is_between_none_and_all(escaped, expected):
+    # Two candidates of one step count together, in whatever order.
+    for both in ([0, 4], [4, 0]):
+        alone = load("analyse_sweep").transition(np.array([1.0, 1.0]), np.array(both), 4)
+        assert np.isnan(alone).all()
     found = load("analyse_sweep").transition(np.array([4.0, 3.0, 2.0, 1.0]), np.array(escaped[::-1]), 4)
     assert found == pytest.approx(expected, nan_ok=True)
 

@@ -133,6 +133,13 @@ def test_the_clock_of_a_carried_chain_is_its_closed_form():
     assert mf_homsgld.clock(h, 2e-3) == pytest.approx(0.8 * 5 * (1 - last) / (1 - last + 0.8 * mean), rel=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_there_is_no_clock_where_inner_steps_diverge():
+    for scope in (1e-25, 1e-300, 5e-4):
+        assert mf_homsgld.clock(mf_homsgld.Hyperparameters(scope), 1e-3) is None
+    assert mf_homsgld.clock(mf_homsgld.Hyperparameters(6e-4), 1e-3) > 0
+
+
 def test_there_is_no_clock_where_the_scope_shrinks():
     assert entropy_sgd.clock(entropy_sgd.Hyperparameters(0.1, scoping=0.01), 1e-3) is None
     assert InnerLoop(np.array([0.0, 0.0, 1.0])).clock(1e-3) == 2.0

@@ -212,7 +212,7 @@ def test_agents_are_drawn_to_their_mean():
     [
         (mf_homsgld, {"scope": 0.0}, "scope: 0.0 found"),
         (mf_homsgld, {"scope": 1.0, "attraction": 1.0}, "attraction: 1.0 found; less than"),
-        (mf_homsgld, {"scope": 1.0, "agents": 0}, "agents: 0 found; a whole number of at least 1"),
+        (mf_homsgld, {"scope": 1.0, "agents": 0}, "agents: 0 found; a whole number from 1 to 1000000"),
         (entropy_sgd, {"scope": 1.0, "ratio": 1.5}, "ratio: 1.5 found"),
         (langevin, {"temperature": -1.0}, "temperature: -1.0 found; a number of at least 0 needed"),
     ],

@@ -73,11 +73,35 @@ NEW = "isotropic.simulate.new"
         ),
         (
             {"isotropic.sweeps.new": {**SWEEP, "horizon": 1.0}},
-            "isotropic.sweeps.new: exactly one of evaluations, horizon needed",
+            "isotropic.sweeps.new: both found, exactly one of evaluations, horizon needed",
         ),
         (
             {"isotropic.sweeps.new": {key: value for key, value in SWEEP.items() if key != "evaluations"}},
-            "isotropic.sweeps.new: exactly one of evaluations, horizon needed",
+            "isotropic.sweeps.new: none found, exactly one of evaluations, horizon needed",
+        ),
+        (
+            {"isotropic.sweeps.new": {**SWEEP, "method": "nesterov", "hyperparameters": {"momentum": 0.9},
+                                      "grid": {"step_size": [0.1], "momentum": [0.5]}}},
+            "isotropic.sweeps.new.hyperparameters.momentum: found in the grid too; one of them needed",
+        ),
+        (
+            {"isotropic.sweeps.new": {**SWEEP, "grid": {"step_size": [0.1, 0.1]}}},
+            "isotropic.sweeps.new.grid.step_size",
+        ),
+        (
+            {"isotropic.sweeps.new": {**SWEEP, "method": "heavy_ball",
+                                      "grid": {"step_size": [0.1], "momentum": [0, 0.0]}}},
+            "isotropic.sweeps.new.grid.momentum",
+        ),
+        (
+            {"isotropic.sweeps.new": {**{k: v for k, v in SWEEP.items() if k != "evaluations"}, "horizon": 1.0,
+                                      "grid": {"step_size": [1e-300]}}},
+            "isotropic.sweeps.new.horizon: 1e+300 iterations of step size 1e-300 found, at most 1e+12 allowed",
+        ),
+        (
+            {"isotropic.sweeps.new": {**SWEEP, "method": "entropy_sgd", "evaluations": 10**9,
+                                      "hyperparameters": {"scope": 0.1, "inner_steps": 10**9}}},
+            "isotropic.sweeps.new.hyperparameters.inner_steps: 1000000000 found; a whole number from 1 to 1000000",
         ),
         ({"isotropic.sweeps.new": {**SWEEP, "method": "sdg"}}, "sweeps.new.method: 'sdg' found (did you mean 'sgd'?)"),
         (

@@ -21,6 +21,7 @@ RESERVED = ("limits", "convergence", "comparison", "simulate", "sweeps", "widths
 PARTS = ("simulate", "solve", "sweeps", "widths")
 # Longest mean-field time that a simulation may cover; longer runs are surely a slip in step size or iterations.
 LARGEST_TIME = 1.0e6
+LARGEST_COUNT = 1.0e12  # iterations
 # Solvers and forms of the limit by the kind of the problem.
 SOLVERS = {
     "isotropic_gaussians": {"characteristics": ("finite", "infinite"), "finite_volume": ("finite", "infinite")},
@@ -165,7 +166,11 @@ def _control_problems(key: str, simulation: dict, experiment: dict) -> list[str]
 
 def _sweep_problems(key: str, sweep: dict, experiment: dict) -> list[str]:
     if ("evaluations" in sweep) == ("horizon" in sweep):
-        return [f"{key}: exactly one of evaluations, horizon needed"]
+        given = "both" if "horizon" in sweep else "none"
+        return [f"{key}: {given} found, exactly one of evaluations, horizon needed"]
+    twice = sorted(set(sweep["grid"]) & set(sweep.get("hyperparameters", {})))
+    if twice:
+        return [f"{key}.hyperparameters.{twice[0]}: found in the grid too; one of them needed"]
     for candidate in candidates(sweep):
         settings = {"method": sweep["method"], **candidate}
         found = method_problems(key, settings)
@@ -183,6 +188,9 @@ def _sweep_problems(key: str, sweep: dict, experiment: dict) -> list[str]:
         pace = _matched(settings, experiment) or step
         if sweep.get("horizon", pace) < pace:
             return [f"{key}.horizon: {sweep['horizon']:g} found, a step of {step:g} takes {pace:g} of mean-field time"]
+        if sweep.get("horizon", pace) > LARGEST_COUNT * pace:
+            found = f"{sweep['horizon'] / pace:.3g} iterations of step size {step:g}"
+            return [f"{key}.horizon: {found} found, at most {LARGEST_COUNT:.0e} allowed"]
     return []
 
 

@@ -79,9 +79,9 @@ class InnerLoop:
         r"""Return the factor of SGD's step that has the same effect where gradients vary slowly, without noise.
 
         For a constant gradient the distance y - x is a linear recursion, and the move of x per iteration follows from
-        its fixed point. None where the scope changes, because the factor does.
+        its fixed point. None where the scope changes, because the factor does, and where the inner steps diverge.
         """
-        if self.scoping:
+        if self.scoping or step_size >= 2 * self.scope:
             return None
         if math.isinf(self.scope):
             return float(np.arange(self.steps + 1) @ self.averaging)

@@ -2,6 +2,9 @@
 
 import math
 
+# More inner steps or agents than this are a slip of the pen, and would fill the memory.
+LARGEST_COUNT = 10**6
+
 
 def require_range(name: str, value: float, low: float, high: float, *, include_high: bool = False) -> None:
     """Refuse a hyper-parameter outside [low, high), or [low, high]."""
@@ -19,9 +22,9 @@ def require_positive(name: str, value: float) -> None:
 
 
 def require_count(name: str, value: int, low: int) -> None:
-    """Refuse a hyper-parameter that is not a whole number of at least `low`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        msg = f"{name}: {value!r} found; a whole number of at least {low} needed"
+    """Refuse a hyper-parameter that is not a whole number from `low` to `LARGEST_COUNT`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= LARGEST_COUNT:
+        msg = f"{name}: {value!r} found; a whole number from {low} to {LARGEST_COUNT} needed"
         raise ValueError(msg)
 
 
