@@ -8,7 +8,6 @@ import xarray as xr
 from meanfield import io
 from meanfield.analysis.surfaces import MINIMUM, find_critical_points, grid_of, grid_points, require_minima
 from meanfield.errors import DataError
-from meanfield.kernels.streams import TEST_POINTS, seed_sequence
 from meanfield.logs import logged_to, logger
 from meanfield.problems import smoothing
 from meanfield.problems.plane import potential_from
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 METHODS = ("heat", "viscous", "inviscid")
 
 
-def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: dict) -> xr.Dataset:
+def smooth(*, experiment: str, problem: dict, window: list, study: dict) -> xr.Dataset:
     """Return smoothed surfaces, branches of minima and checks of the closed form."""
     potential, window = potential_from(problem), tuple(window)
     points = find_critical_points(potential, window)
@@ -73,7 +72,7 @@ def smooth(*, experiment: str, seed: int, problem: dict, window: list, study: di
             "minimum_value": v("minimum", points.values[points.kinds == MINIMUM], "potential at the minimum"),
             "minimum_position": v("minimum coordinate", minima, "position of the minimum"),
             "clip": v("", study["clip"], "largest value of a drawn contour"),
-            **_checks(potential, window, xs, ys, experiment, seed, study),
+            **_checks(potential, window, xs, ys, study),
         },
         coords={
             "x": v("x", xs, "first coordinate"),
@@ -118,24 +117,22 @@ def _lowest(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(filled).any(axis=0), filled.argmin(axis=0), -1)
 
 
-def _checks(potential, window, xs, ys, experiment, seed, study) -> dict:
+def _checks(potential, window, xs, ys, study) -> dict:
     variances = study["checked_variances"]
     fourier = [smoothing.fourier_check(potential, window, s) for s in variances]
     points = grid_points(xs, ys)[:: max(1, ys.size // 5), :: max(1, xs.size // 5)].reshape(-1, 2)
-    generator = np.random.default_rng(seed_sequence(seed, experiment, 0, TEST_POINTS))
-    monte_carlo = [
-        smoothing.monte_carlo_check(potential, points, s, samples=study["monte_carlo_samples"], generator=generator)
-        for s in variances
-    ]
+    quadrature = [smoothing.quadrature_check(potential, points, s) for s in variances]
     v = io.variable
     return {
-        "fourier_deviation": v("checked", [c.deviation for c in fourier], "largest deviation from one by FFT"),
-        "fourier_bound": v("checked", [c.bound for c in fourier], "bound of the convolution's own error"),
-        "monte_carlo_deviation": v(
-            "checked", [c.deviation for c in monte_carlo], "largest deviation from a sample mean, in standard errors"
+        "fourier_deviation": v(
+            "checked", [c.deviation for c in fourier], "largest deviation from one by FFT; nan where that tells nothing"
         ),
-        "monte_carlo_error": v("checked", [c.error for c in monte_carlo], "largest of these standard errors"),
-        "checked_points": v("", len(points), "points at which sample means are compared"),
+        "fourier_bound": v("checked", [c.bound for c in fourier], "bound of the convolution's own error"),
+        "quadrature_deviation": v(
+            "checked", [c.deviation for c in quadrature], "largest deviation from the trapezoidal rule, of 1 + |value|"
+        ),
+        "quadrature_change": v("checked", [c.change for c in quadrature], "its change at half the spacing"),
+        "checked_points": v("", len(points), "points at which the trapezoidal rule is compared"),
     }  # fmt: skip
 
 
@@ -148,6 +145,5 @@ if __name__ == "__main__":
             summary="Smoothed surfaces at matched strengths, and position, depth and curvature of each minimum.",
             rule=snakemake.rule,
             parameters=parameters,
-            seed=parameters["seed"],
         )
         io.write_dataset(dataset, snakemake.output.dataset)

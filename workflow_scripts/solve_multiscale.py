@@ -55,14 +55,14 @@ def study(experiment: str, seed: int, settings: dict) -> xr.Dataset:
     Raises
     ------
     DataError
-        If something is not finite, or noise alone: the line names the key.
+        If something is not finite, or noise alone: the line names the key. Ratios of costs may be undefined.
 
     """
     landscape = _landscape(experiment, settings["plane"])
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is named below
         found = _study(experiment, seed, settings, landscape)
     for name, variable in found.data_vars.items():
-        if not np.isfinite(variable.values).all():
+        if not name.startswith("cost_ratio") and not np.isfinite(variable.values).all():
             key = next((key for start, key in BLAMED.items() if name.startswith(start)), "horizon")
             value = settings
             for part in key.split("."):
@@ -99,6 +99,17 @@ def _study(experiment: str, seed: int, settings: dict, landscape: tuple) -> xr.D
         ]  # fmt: skip
         errors.append([_interval(fast_slow.largest_error(path, start)[1], level) for path in paths])
         costs.append([path.micro_steps for path in paths])
+    # At the mean errors, and with all ends of their intervals for, or against, the multiscale method.
+    direct_costs = [path.micro_steps for path in direct]
+    ratios = np.array([
+        [
+            fast_slow.cost_at_equal_error(
+                spent, np.array(row)[:, own], direct_costs, np.array(direct_errors)[:, of_direct]
+            )
+            for own, of_direct in ((0, 0), (1, 2), (2, 1))
+        ]
+        for spent, row in zip(costs, errors, strict=True)
+    ])  # fmt: skip
     exact = [
         fast_slow.largest_error(fast_slow.euler_of_the_limit(start, horizon=horizon, macro_step=h), start)[0]
         for h in s["macro_steps"]
@@ -135,9 +146,13 @@ def _study(experiment: str, seed: int, settings: dict, landscape: tuple) -> xr.D
     return xr.Dataset(
         {
             **_table("direct_error", "scale", direct_errors, "largest mean deviation from the limit, direct"),
-            "direct_cost": v("scale", [path.micro_steps for path in direct], "micro steps of a direct solution"),
+            "direct_cost": v("scale", direct_costs, "micro steps of a direct solution"),
             **_table("hmm_error", "estimator macro_step", errors, "largest mean deviation from the limit, multiscale"),
             "hmm_cost": v("estimator macro_step", costs, "micro steps of a multiscale solution"),
+            "cost_ratio_least": v("estimator", ratios[:, 0, 0], "cost by that of direct solutions, equal error, least"),
+            "cost_ratio_most": v("estimator", ratios[:, 0, 1], "the same, greatest over the errors that both reach"),
+            "cost_ratio_low": v("estimator", ratios[:, 1, 0], "least one with all ends of intervals for the method"),
+            "cost_ratio_high": v("estimator", ratios[:, 2, 1], "greatest one with ends of intervals against it"),
             "euler_error": v("macro_step", exact, "largest deviation from the limit with exact forces"),
             **_table("force_bias", "micro_step", bias, "bias of the mean force"),
             "force_bias_exact": v("micro_step", bias_exact, "bias of the mean force by the variance of Y at rest"),

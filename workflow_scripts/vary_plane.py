@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def vary(parameters: dict, labels: dict[str, str], minima: np.ndarray, threads: int = 1) -> xr.Dataset:
     """Return shares and ranks for each factor on the step sizes, and for each on the temperatures.
 
-    Where the study names two runs to compare, the paired difference of their shares under every pair of factors too.
+    Where the study names two runs to compare, the paired difference of their shares under every pair of factors too,
+    with intervals that hold for all pairs together (Bonferroni).
     """
     potential, study, level = potential_from(parameters["problem"]), parameters["study"], parameters["level"]
     conditions = Conditions(
@@ -65,14 +66,16 @@ def vary(parameters: dict, labels: dict[str, str], minima: np.ndarray, threads: 
     if "compared" in study:
         first, second = study["compared"]
         cluster = int(np.lcm(*(clusters[list(runs).index(name)] for name in (first, second))))
+        each = 1 - (1 - level) / (len(study["step_factors"]) * len(study["temperature_factors"]))
         table = [
             [
-                paired_difference(hits(first, step, heat), hits(second, step, heat), level=level, cluster=cluster)
+                paired_difference(hits(first, step, heat), hits(second, step, heat), level=each, cluster=cluster)
                 for heat in study["temperature_factors"]
             ]
             for step in study["step_factors"]
         ]
-        for n, (name, what) in enumerate((("", ""), ("_low", ", lower end"), ("_high", ", upper end"))):
+        ends = (("", ""), *((f"_{end}", f", {end} end of the simultaneous interval") for end in ("low", "high")))
+        for n, (name, what) in enumerate(ends):
             found[f"difference{name}"] = v(
                 "step_factor temperature_factor",
                 np.array(table)[..., n],

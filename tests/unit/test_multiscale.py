@@ -106,3 +106,14 @@ def test_an_ensemble_is_as_good_as_a_longer_average():
         0
     ].std()
     assert four == pytest.approx(one, rel=0.1)
+
+
+def test_costs_are_compared_at_equal_error():
+    # Errors 1/cost and 2/cost: half the cost at equal error, wherever both are known.
+    cost = np.array([10.0, 100.0, 1000.0])
+    assert fs.cost_at_equal_error(cost, 1 / cost, 3 * cost, 2 / (3 * cost)) == pytest.approx((0.5, 0.5), rel=1e-12)
+    # Orders one and one half from a common point on: the ratio at the smallest common error, 0.1, is 100/1000.
+    found = fs.cost_at_equal_error(cost, 10 / cost, cost, np.sqrt(10 / cost))
+    assert found == pytest.approx((0.1, 1.0), rel=1e-12)
+    assert np.isnan(fs.cost_at_equal_error(cost, 1 / cost, cost, 1e4 / cost)).all()
+    assert np.isnan(fs.cost_at_equal_error(cost, np.array([0.1, 0.2, 0.05]), cost, 1 / cost)).all()

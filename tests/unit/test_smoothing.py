@@ -223,10 +223,25 @@ def test_the_closed_form_is_the_convolution_within_its_stated_error(variance):
     assert check.deviation < check.bound < 1e-3
 
 
-def test_the_closed_form_is_the_sample_mean_within_its_error():
-    check = smoothing.monte_carlo_check(MB, minima_of(MB), 0.05, samples=50_000, generator=np.random.default_rng(3))
-    assert check.deviation < 4
-    assert 0 < check.error < 1
+def test_a_convolution_that_would_tell_nothing_is_not_compared():
+    check = smoothing.fourier_check(MB, WINDOW, 0.1, nodes=64)
+    assert np.isnan(check.deviation)
+    assert check.bound > 1
+
+
+@pytest.mark.parametrize("potential", [MB, WELL], ids=["standard", "narrow well"])
+@pytest.mark.parametrize("variance", [0.005, 0.05, 0.2, 0.4])
+def test_the_closed_form_is_the_quadrature_at_every_strength_in_use(potential, variance):
+    points = np.array([[-1.5, -0.2], [0.5, 1.0], [1.2, 2.0]])
+    check = smoothing.quadrature_check(potential, points, variance)
+    assert check.deviation < 1e-10
+    assert check.change < 1e-10
+
+
+def test_the_quadrature_tells_a_wrong_closed_form(monkeypatch):
+    exact = type(MB).heat_smoothed
+    monkeypatch.setattr(type(MB), "heat_smoothed", lambda self, s: exact(self, 1.001 * s))
+    assert smoothing.quadrature_check(MB, minima_of(MB), 0.1).deviation > 1e-5
 
 
 def test_kinds_of_the_configuration():

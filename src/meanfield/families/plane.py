@@ -214,7 +214,7 @@ def smoothing_parameters(config: dict, experiment: str) -> dict:
     """Return everything that decides the study of smoothings of one experiment's potential."""
     block = config["experiments"][experiment]
     return {
-        "experiment": experiment, "seed": config["seed"], "problem": block["problem"], "window": block["window"],
+        "experiment": experiment, "problem": block["problem"], "window": block["window"],
         "study": {**block["smoothing"], "clip": block["surface"]["clip"]},
     }  # fmt: skip
 

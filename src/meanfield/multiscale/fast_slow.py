@@ -195,6 +195,36 @@ def largest_error(paths: Paths, start: float) -> tuple[float, Floats]:
     return float(deviations[worst].mean()), deviations[worst]
 
 
+def cost_at_equal_error(cost: Floats, error: Floats, other_cost: Floats, other_error: Floats) -> tuple[float, float]:
+    """Return the least and the greatest ratio of two costs at equal error, over the errors that both methods reach [1].
+
+    Logarithms are interpolated, so that the extremes are at measured errors. Nan if no error is common, or if an error
+    does not fall as its cost rises.
+
+    Parameters
+    ----------
+    cost, error : array, shape (point,)
+        Of the first method [1].
+    other_cost, other_error : array, shape (other point,)
+        Of the second one, by whose cost is divided [1].
+
+    """
+    curves = []
+    for spent, left in ((cost, error), (other_cost, other_error)):
+        order = np.argsort(spent)
+        x, y = np.log(np.asarray(left, float)[order])[::-1], np.log(np.asarray(spent, float)[order])[::-1]
+        if not (np.isfinite(x).all() and (np.diff(x) > 0).all()):
+            return math.nan, math.nan
+        curves.append((x, y))
+    least, greatest = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if least > greatest:
+        return math.nan, math.nan
+    nodes = np.concatenate([[least, greatest], *(x[(x > least) & (x < greatest)] for x, _ in curves)])
+    (x, y), (other_x, other_y) = curves
+    ratio = np.exp(np.interp(nodes, x, y) - np.interp(nodes, other_x, other_y))
+    return float(ratio.min()), float(ratio.max())
+
+
 def micro_bias(x: float, micro_step: float) -> float:
     r"""Return the exact bias of the mean force by the micro step: Y at rest has the variance 1/(2 - lambda) [1]."""
     return float(averaged_force(np.float64(x), 0.0, 1 / (2 - micro_step)) - averaged_force(np.float64(x), 0.0))
