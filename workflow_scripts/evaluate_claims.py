@@ -73,6 +73,8 @@ def labelled(claims: list[dict[str, Any]]) -> xr.Dataset:
             "count": v("part", column("count", np.int64), "replicates, pairs or trials behind it"),
             "criterion_low": v("part", column("criterion_low", float), "least value that the claim allows"),
             "criterion_high": v("part", column("criterion_high", float), "greatest value that the claim allows"),
+            "decided_by": v("part", column("decided_by", str), "of an extreme over methods: the one that has it"),
+            "bound": v("part", column("bound", str), "where the estimate is but a bound: which"),
             "verdict_of_part": v("part", column("verdict", str), "computed verdict of the part"),
             "reason": v("part", column("reason", str), "why there is no estimate"),
         },

@@ -329,7 +329,29 @@ def test_smoothings_are_compared_up_to_the_greatest_strength():
     both = smoothed(1.0)
     assert claims.survival(both, smoothing="viscous", minimum=1).value == 1.0
     assert claims.survival(both, smoothing="viscous", minimum=1, against="heat").value == pytest.approx(4.0)
-    assert claims.survival(smoothed(np.inf), smoothing="heat", minimum=1)[:3] == (1.0, 1.0, 1.0)
+
+
+def test_a_minimum_that_stays_gives_a_bound():
+    stays = claims.survival(smoothed(np.inf), smoothing="heat", minimum=1)
+    assert stays[:3] == (1.0, 1.0, np.inf)
+    assert stays.bound == claims.AT_LEAST
+    kept = claims.survival(smoothed(1.0), smoothing="viscous", minimum=1, against="heat")
+    assert kept.bound == claims.AT_LEAST
+    assert kept.low == pytest.approx(4.0, rel=1e-3)
+    assert kept.high == np.inf
+    lost = claims.survival(smoothed(1.0), smoothing="heat", minimum=1, against="viscous")
+    assert lost.bound == claims.AT_MOST
+    assert lost[:2] == (0.25, 0.0)
+    both = claims.survival(smoothed(np.inf), smoothing="viscous", minimum=1, against="heat")
+    assert claims.verdict(both, (1.0, np.inf)) == INCONCLUSIVE
+
+
+def test_an_extreme_names_the_method_that_has_it():
+    shares = minima([0.2, -0.1], [0.1, -0.2], [0.3, 0.0])
+    assert claims.least_difference(shares, run="a", others=["b", "c"]).decided_by == "c"
+    named = shares.assign(label=("run", ["A", "B", "C"]))
+    assert claims.least_difference(named, run="a", others=["b", "c"]).decided_by == "C"
+    assert claims.greatest_difference(named, runs=["b", "c"], other="a").decided_by == "B"
 
 
 def test_the_escape_radius_spans_the_steps_between_stuck_and_free():

@@ -36,6 +36,7 @@ SOLVERS = "spread of the solvers"
 LOCATED = "to which its end is located"
 BRACKET = "between the steps where no run and where every run escapes"
 LAST_STRENGTHS = "over the last two strengths"
+AT_LEAST, AT_MOST = "at least", "at most"
 EXACT = "not random"
 # Relative precision to which the end of a minimum under smoothing is located; see problems.smoothing.follow_minimum.
 _LOCATED = 1e-4
@@ -46,13 +47,15 @@ class UnavailableError(Exception):
 
 
 class Estimate(NamedTuple):
-    """An estimate with its interval; the ends are nan where nothing tells them."""
+    """An estimate with its interval; the ends are nan where nothing tells them, or infinite."""
 
     value: float
     low: float
     high: float
     count: int  # replicates, pairs, trials or methods behind it
     interval: str  # of which kind it is
+    decided_by: str = ""  # of an extreme over methods: the label of the one that has it
+    bound: str = ""  # AT_LEAST or AT_MOST where the value is but a bound
 
 
 # -- verdicts -------------------------------------------------------------------------------------------------------
@@ -96,8 +99,8 @@ def evaluate(part: dict[str, Any], datasets: list[xr.Dataset]) -> dict[str, Any]
     Returns
     -------
     dict
-        `estimate`, `low`, `high` [unit of the statistic], `count`, `interval` (its kind), `verdict`, and `reason`,
-        which says why there is none where there is none.
+        `estimate`, `low`, `high` [unit of the statistic], `count`, `interval` (its kind), `decided_by`, `bound`,
+        `verdict`, and `reason`, which says why there is none where there is none.
 
     """
     wanted = region(part)
@@ -112,6 +115,8 @@ def evaluate(part: dict[str, Any], datasets: list[xr.Dataset]) -> dict[str, Any]
         "high": float(estimate.high),
         "count": int(estimate.count),
         "interval": estimate.interval,
+        "decided_by": estimate.decided_by,
+        "bound": estimate.bound,
         "verdict": verdict(estimate, wanted),
     }
 
@@ -120,7 +125,8 @@ def not_evaluated(reason: str) -> dict[str, Any]:
     """Return the entry of a part that cannot be evaluated, with the reason."""
     nan = math.nan
     return {
-        "estimate": nan, "low": nan, "high": nan, "count": 0, "interval": "", "verdict": NOT_EVALUATED,
+        "estimate": nan, "low": nan, "high": nan, "count": 0, "interval": "", "decided_by": "", "bound": "",
+        "verdict": NOT_EVALUATED,
         "reason": reason,
     }  # fmt: skip
 
@@ -384,25 +390,29 @@ def difference(dataset: xr.Dataset, *, first: str, second: str, stage: str = "po
 
 def greatest_difference(dataset: xr.Dataset, *, runs: list[str], other: str, stage: str = "polished") -> Estimate:
     """Return the greatest such difference between some methods and one other; of those that this run has."""
-    return _extreme(dataset, [(run, other) for run in runs], stage, max)
+    return _extreme(dataset, {run: (run, other) for run in runs}, stage, max)
 
 
 def least_difference(dataset: xr.Dataset, *, run: str, others: list[str], stage: str = "polished") -> Estimate:
     """Return the least such difference between one method and some others; of those that this run has."""
-    return _extreme(dataset, [(run, other) for other in others], stage, min)
+    return _extreme(dataset, {other: (run, other) for other in others}, stage, min)
 
 
-def _extreme(dataset: xr.Dataset, pairs: list[tuple[str, str]], stage: str, extreme: Callable) -> Estimate:
-    found = []
-    for first, second in pairs:
+def _extreme(dataset: xr.Dataset, pairs: dict[str, tuple[str, str]], stage: str, extreme: Callable) -> Estimate:
+    # Over pairs by the method that varies among them.
+    found = {}
+    for name, (first, second) in pairs.items():
         try:
-            found.append(difference(dataset, first=first, second=second, stage=stage))
+            found[name] = difference(dataset, first=first, second=second, stage=stage)
         except UnavailableError as error:
             reason = error
     if not found:
         raise reason
     # The intervals of all pairs hold together, and so does that of the extreme.
-    return Estimate(*(extreme(column) for column in list(zip(*found, strict=True))[:3]), len(found), SIMULTANEOUS)
+    ends = [extreme(column) for column in list(zip(*found.values(), strict=True))[:3]]
+    decides = next(name for name, one in found.items() if one.value == ends[0])
+    label = str(_picked(dataset, "label", {"run": decides}).values) if "label" in dataset else decides
+    return Estimate(*ends, len(found), SIMULTANEOUS, decided_by=label)
 
 
 def even_splits(
@@ -442,18 +452,25 @@ def even_splits(
 def survival(dataset: xr.Dataset, *, smoothing: str, minimum: int, against: str = "") -> Estimate:
     """Return up to which strength of a smoothing a minimum survives, by the greatest strength that was tried.
 
-    With another smoothing, `against`, by the strength up to which it survives that one; at most the greatest counts.
+    With another smoothing, `against`, by the strength up to which it survives that one. A minimum that is still there
+    at the greatest strength counts with that one, which is a bound: its interval is open to that side.
     """
     last = float(dataset["strength"].values[-1])
-    ends, located = [], True
+    ends, stays = [], []
     for name in filter(None, (smoothing, against)):
         array = _picked(dataset, "end_time", {"smoothing": name})
         if minimum > array.size:
             raise UnavailableError(f"this potential has {array.size} minima in its window")
+        stays.append(not np.isfinite(array.values[minimum - 1]))
         ends.append(min(float(array.values[minimum - 1]), last))
-        located &= ends[-1] == last
     value = ends[0] / (ends[1] if against else last)
-    error = 0.0 if located else _LOCATED * value
+    if all(stays) and against:  # one bound by another tells nothing
+        return Estimate(value, math.nan, math.nan, 1, LOCATED)
+    error = 0.0 if all(stays) else _LOCATED * value
+    if stays[0]:
+        return Estimate(value, value - error, math.inf, 1, LOCATED, bound=AT_LEAST)
+    if against and stays[1]:
+        return Estimate(value, 0.0, value + error, 1, LOCATED, bound=AT_MOST)
     return Estimate(value, value - error, value + error, 1, LOCATED)
 
 
