@@ -126,6 +126,8 @@ def draw(data: xr.Dataset) -> Figure:
     escape.set_ylabel("share at the lowest minimum")
     for axis in (macro, micro, averaging, memory, cost, scale, gradient):
         axis.legend(fontsize=5, loc="upper left" if axis is macro else "best")
+    for axis in (macro, micro, averaging, memory, cost, scale, gradient):
+        plotting.risk_labels(axis.yaxis)
     plotting.panels(
         axes.flat,
         ("macro step", "micro step", "averaging", "relaxation", "cost", "direct solution", "on the plane", "escape"),

@@ -84,7 +84,7 @@ def _heat(axis: Axes, study: xr.Dataset, part: str):
     best, worst = study[f"rank_best_{part}"].values, study[f"rank_worst_{part}"].values
     for row, column in np.ndindex(shares.shape):
         if not applies[row]:
-            axis.text(column, row, "·", ha="center", va="center", fontsize=5.5)
+            axis.text(column, row, "–", ha="center", va="center", fontsize=6, color="0.35")
             continue
         first, last = best[row, column], worst[row, column]
         axis.text(
