@@ -116,7 +116,7 @@ def study(experiment: str, activation: dict, settings: dict) -> xr.Dataset:
             "dissipation": v("record", rate, "4 int psi'^2 d rho along the flow"),
             "risk_slope": v("inner", -slope, "minus the derivative of the risk, by differences"),
             "balance_error": v("interval", balance, "dissipated energy over the fall of the risk, minus one"),
-            "best_balance": v("", np.abs(balance).min(), "smallest violation of the energy balance, relative"),
+            "last_balance": v("", abs(balance[-1]), "relative violation of the balance by the finest quadrature"),
             "pointwise_error": v("", pointwise, "largest difference of dissipation and slope, over the largest"),
             "quadrature_error": v("", potentials.error, "error of the potentials"),
             "table_error": v("", flow.table_error, "error of the tabulated potentials"),

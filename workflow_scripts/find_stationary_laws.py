@@ -1,5 +1,6 @@
 """Rule find_stationary_laws: stationary laws on few spheres, their stability, their continuation, and their basins."""
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import xarray as xr
 from meanfield import io
 from meanfield.errors import DivergenceError
 from meanfield.limits import stationary
-from meanfield.limits.basins import Flow, boundary, measured_rates
+from meanfield.limits.basins import End, Flow, MixedLaw, boundary, measured_rates
 from meanfield.limits.potentials import RadialPotentials
 from meanfield.limits.statics import optimal_law
 from meanfield.logs import logged_to, logger
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 KINDS = "0 stable, 1 neutral, 2 unstable"
 LAWS = ("gaussian", "shell")
+# An end is at rest if in as long again no atom would move by more than this share of the norm.
+_REST = 0.01
+# Relative spread of the norm below which what is not at zero is one sphere.
+_NARROW = 1e-3
+# Shells beside each mass at zero from which the flow starts.
+_SHELLS = 4
 
 
 def potentials_at(problem: dict, activation: dict, greatest: float) -> Callable[[float], RadialPotentials]:
@@ -162,17 +169,20 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
     scales = np.geomspace(block["scales"]["least"], block["scales"]["greatest"], block["scales"]["number"])
     potentials, accuracy = at(problem["separation"]), block["tolerance"]
     ends = [[flow.end(potentials, RadialLaw(kind, float(scale))) for scale in scales] for kind in LAWS]
-    # Ends on zero and one sphere have to be members of the family that the equations give.
-    error = np.full((len(LAWS), scales.size), np.nan)
-    for i, row in enumerate(ends):
-        for j, end in enumerate(row):
-            if end.outer_spread < 1e-3 * end.outer_norm and end.speed < 1e-3:
-                found = stationary.spheres_with_zero(potentials, end.inner_mass, s["largest_norm"])
-                error[i, j] = np.abs(np.log(found / end.outer_norm)).min() if found.size else np.nan
+    drift = np.array([[_drift(end, block) for end in row] for row in ends])
+    # Masses at zero stay there by symmetry, so that starts beside them reach the whole family.
+    shells = scales[:: -max(scales.size // _SHELLS, 1)]
+    mixed = [flow.end(potentials, MixedLaw(m, float(norm))) for m in s["masses"] if m for norm in shells]
+    everything = [*itertools.chain(*ends), *mixed]
+    error = np.array([_family_error(potentials, end, s) for end in everything])
+    inner = np.array([end.inner_mass for end in everything])
+    found = np.isfinite(error)
+    # Where a law collapses or not is decided long before what escapes has come to rest.
+    shorter = flow._replace(horizon=block["border_horizon"])
     coarse = scales[:: max(scales.size // 12, 1)]
     borders = [
         [
-            boundary(flow, at(value), lambda scale, kind=kind: RadialLaw(kind, scale), coarse, tolerance=accuracy)
+            boundary(shorter, at(value), lambda scale, kind=kind: RadialLaw(kind, scale), coarse, tolerance=accuracy)
             for value in block["borders"]
         ]
         for kind in LAWS
@@ -194,14 +204,36 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
                               "standard deviation of the norm of the rest"),
         "end_risk": v(where, [[e.risk for e in row] for row in ends], "risk at the end"),
         "end_speed": v(where, [[e.speed for e in row] for row in ends], "root mean square speed at the end"),
-        "end_family_error": v(where, error, "relative distance of the end from the family of stationary laws; "
-                                            "undefined for ends that are not on zero and one sphere"),
-        "largest_family_error": v("", _largest(error), "largest such distance"),
+        "end_drift": v(where, drift, "largest distance that an atom would move in as long again, over the norm"),
+        "end_rests": v(where, (drift < _REST).astype(int), "1 for ends at rest, 0 for those that still move"),
+        "moving": v("kind", (drift >= _REST).sum(axis=1), "ends that still move"),
+        "largest_spread": v("kind", [_largest(np.array([e.outer_spread for e in row])) for row in ends],
+                            "largest standard deviation of the norm of the rest"),
+        "mixed_starts": v("", len(mixed), "starts with some mass at zero and the rest on a sphere"),
+        "sphere_ends": v("", (found & (inner == 0)).sum(), "ends of any start at rest on one sphere"),
+        "sphere_error": v("", _largest(error[inner == 0]), "their largest relative distance from a stationary one"),
+        "family_ends": v("", (found & (inner > 0)).sum(), "ends of any start at rest on zero and one sphere"),
+        "family_error": v("", _largest(error[inner > 0]),
+                          "their largest relative distance from the family of stationary laws"),
         "border": v("kind border_separation", np.array(borders).reshape(len(LAWS), -1),
                     "scale of the initial law below which most of the mass ends at zero"),
         "repelling_norm": v("border_separation", unstable, "smallest norm of a sphere that repels as a whole"),
         "border_error": v("", _largest(deviation), "largest relative distance of a shell's border from that norm"),
     }  # fmt: skip
+
+
+def _drift(end: End, block: dict) -> float:
+    # The norm of a law that has collapsed is the one below which norms count as zero.
+    return end.fastest * block["horizon"] / (end.outer_norm if end.inner_mass < 1 else block["inner_norm"])
+
+
+def _family_error(potentials: RadialPotentials, end: End, s: dict) -> float:
+    # How far an end at rest on zero and one sphere is from the family that the equations give, relative to its norm;
+    # undefined for any other end.
+    if not (end.outer_spread < _NARROW * end.outer_norm and _drift(end, s["basins"]) < _REST):
+        return np.nan
+    found = stationary.spheres_with_zero(potentials, end.inner_mass, s["largest_norm"])
+    return float(np.abs(np.log(found / end.outer_norm)).min()) if found.size else np.inf
 
 
 def _largest(values: np.ndarray) -> float:

@@ -208,8 +208,18 @@ def run(parameters: dict) -> xr.Dataset:
                 name: v("target flow record", values, f"{titles[name.split('_')[0]]}{_end(name, level)}")
                 for name, values in parts.items()
             },
-            "divergence_end": v(
-                "target flow", parts["divergence"][..., -1], "divergence of normal laws at the last time"
+            **{
+                f"divergence_end{end}": v(
+                    "target flow",
+                    parts[f"divergence{end}"][..., -1],
+                    f"divergence of normal laws at the last time{_end(end, level)}",
+                )
+                for end in ("", "_low", "_high")
+            },
+            "late_change": v(
+                "target flow",
+                np.abs(parts["divergence"][..., -1] / parts["divergence"][..., _late(records)] - 1),
+                "relative change of the divergence over the last fifth of the time",
             ),
             "time": v("target record", [np.linspace(0, targets[n]["horizon"], records + 1) for n in ordered], "time"),
             "relaxation_time": v("scheme condition", times, "time until the divergence falls below the threshold"),
@@ -227,6 +237,10 @@ def run(parameters: dict) -> xr.Dataset:
             "condition": v("condition", parameters["conditions"], "condition number of a Gaussian target"),
         },
     )
+
+
+def _late(records: int) -> int:
+    return records * 4 // 5
 
 
 def _end(name: str, level: float) -> str:

@@ -13,6 +13,7 @@ from meanfield.logs import logged_to
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
+# Curves of particles are wide and pale, so that those of Gaussians show where both agree.
 STYLES = {
     "particles_wasserstein": ("#0072B2", "-", "Wasserstein, particles"),
     "gaussian_wasserstein": ("#0072B2", (0, (1, 1.2)), "Wasserstein, Gaussian family"),
@@ -26,6 +27,12 @@ SCHEMES = {
     "affine": ("#D55E00", "s", "affine-invariant"),
     "fisher_rao": ("#009E73", "^", "Fisher–Rao"),
 }
+
+
+def _weight(flow: str) -> dict:
+    if flow.startswith("particles"):
+        return {"linewidth": 2.2, "alpha": 0.5, "zorder": 2}
+    return {"linewidth": 1.1, "zorder": 3}
 
 
 def draw(data: xr.Dataset) -> Figure:
@@ -42,7 +49,7 @@ def draw(data: xr.Dataset) -> Figure:
             if not np.isfinite(curves[0]).any():
                 continue
             mean, low, high = (np.maximum(curve, 1e-6) for curve in curves)
-            plotting.band(axis, time, mean, low, high, color=colour, linestyle=line, linewidth=1.0, label=label)
+            plotting.band(axis, time, mean, low, high, color=colour, linestyle=line, label=label, **_weight(flow))
         axis.set_yscale("log")
         axis.set_ylim(bottom=1e-4)
         axis.set_xlabel("time $t$")
@@ -67,7 +74,6 @@ def draw(data: xr.Dataset) -> Figure:
         invariance.plot(
             np.arange(1, gaps.size + 1) + 0.1 * n, gaps, color=colour, marker=marker, linestyle="none", label=label
         )
-    invariance.axhline(1e-10, color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--")
     invariance.set_yscale("log")
     invariance.set_xlabel("random affine map")
     invariance.set_ylabel("change of error curves")
@@ -76,7 +82,8 @@ def draw(data: xr.Dataset) -> Figure:
     for axis in flat[count:]:
         axis.set_visible(False)
     handles = [
-        plt.Line2D([], [], color=c, linestyle=line, linewidth=1.0, label=label) for c, line, label in STYLES.values()
+        plt.Line2D([], [], color=c, linestyle=line, label=label, **_weight(flow))
+        for flow, (c, line, label) in STYLES.items()
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     plotting.panels(flat[:count], [*map(str, data["label"].values), "relaxation", "invariance"])

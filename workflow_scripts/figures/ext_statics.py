@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _LINES = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)), "-.")
 # Risks below this are zero to the eye and to rounding.
 _FLOOR = 3e-5
+# Norms below this are drawn as zero: neurons there feel no force, or next to none.
+_NEAR_ZERO = 0.1
 
 
 def _colour(n: int, names: list) -> str:
@@ -59,11 +61,11 @@ def _law(axis: Axes, laws: xr.Dataset, dimension: str) -> None:
     norm, mass = one["optimal_norm"].values, one["optimal_mass"].values
     there = np.isfinite(norm)
     # Zero gets a place on the logarithmic axis.
-    positive = norm[there & (norm > 0)]
-    least = 0.5 * min(positive.min(), 0.1) if positive.size else 0.1
+    positive = norm[there & (norm >= _NEAR_ZERO)]
+    least = 0.5 * positive.min() if positive.size else _NEAR_ZERO
     axis.scatter(
         x[there],
-        np.maximum(norm[there], least),
+        np.where(norm[there] < _NEAR_ZERO, least, norm[there]),
         s=4 + 60 * mass[there],
         color=plotting.COLOURS["sgd"],
         alpha=0.75,

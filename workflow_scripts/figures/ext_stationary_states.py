@@ -27,23 +27,40 @@ _NAMES = ("stable", "neutral", "unstable")
 # Risks below this are left out.
 _LEAST = 1e-6
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Ends of Gaussian starts, by whether they are at rest.
+_CIRCLE = {"marker": "o", "linestyle": "none", "markeredgewidth": 0.6}
+_ENDS = {
+    0: {**_CIRCLE, "color": "#777777", "markersize": 2.6, "markerfacecolor": "none"},
+    1: {**_CIRCLE, "color": "black", "markersize": 3.2},
+}
 
 
-def _pieces(axis: Axes, x: np.ndarray, y: np.ndarray, kind: np.ndarray, colour: str) -> None:
+def _pieces(axis: Axes, x: np.ndarray, y: np.ndarray, kind: np.ndarray, colour: str, wider: float = 0.0) -> None:
     # One line for each stretch of one stability; neighbouring stretches share a point.
     edges = [0, *(np.flatnonzero(np.diff(kind)) + 1), kind.size]
     for first, last in itertools.pairwise(edges):
         part = slice(max(first - 1, 0), last)
-        axis.plot(x[part], y[part], color=colour, **_STYLES[int(kind[first])])
+        style = _STYLES[int(kind[first])]
+        axis.plot(x[part], y[part], color=colour, **{**style, "linewidth": style["linewidth"] + wider})
 
 
 def _branches(axis: Axes, states: xr.Dataset) -> None:
     masses = np.unique(states["branch_mass"].values)
+    branches = []
     for number in np.unique(states["branch_number"].values):
         there = states["branch_number"].values == number
-        one = {name: states[f"branch_{name}"].values[there] for name in ("parameter", "norm", "kind", "mass")}
-        colour = _COLOURS[int(np.searchsorted(masses, one["mass"][0])) % len(_COLOURS)]
-        _pieces(axis, one["parameter"], one["norm"], one["kind"], colour)
+        branches.append(
+            {name: states[f"branch_{name}"].values[there] for name in ("parameter", "norm", "kind", "mass")}
+        )
+    for one in branches:
+        place, same = (
+            int(np.searchsorted(masses, one["mass"][0])),
+            [b for b in branches if b["mass"][0] == one["mass"][0]],
+        )
+        # The innermost branches of all masses nearly coincide: they show beside one another if the first is the widest.
+        inner = len(same) > 1 and all(one["norm"].max() <= b["norm"].max() for b in same)
+        wider = 1.3 * (masses.size - 1 - place) if inner else 0.0
+        _pieces(axis, one["parameter"], one["norm"], one["kind"], _COLOURS[place % len(_COLOURS)], wider)
     handles = [
         Line2D([], [], color=_COLOURS[n % len(_COLOURS)], label=f"$m = {mass:g}$") for n, mass in enumerate(masses)
     ]
@@ -84,41 +101,34 @@ def _families(axis: Axes, states: xr.Dataset) -> None:
     for number in np.unique(states["curve_number"].values):
         there = states["curve_number"].values == number
         one = {name: states[f"curve_{name}"].values[there] for name in ("inner", "mass", "risk", "kind")}
-        _pieces(axis, one["mass"], one["risk"], one["kind"], _COLOURS[0] if one["inner"][0] == 0 else _COLOURS[4])
+        risk = np.where(one["risk"] < _LEAST, np.nan, one["risk"])
+        _pieces(axis, one["mass"], risk, one["kind"], _COLOURS[0] if one["inner"][0] == 0 else _COLOURS[4])
     ends = states.sel(kind="gaussian")
-    axis.plot(
-        ends["end_inner_mass"],
-        ends["end_risk"],
-        color="black",
-        marker="o",
-        markersize=2.6,
-        markerfacecolor="none",
-        markeredgewidth=0.6,
-        linestyle="none",
-    )
-    axis.axhline(float(states["optimal_risk"]), color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--")
+    for rests, style in _ENDS.items():
+        there = ends["end_rests"].values == rests
+        axis.plot(ends["end_inner_mass"].values[there], ends["end_risk"].values[there], **style)
+    optimal = float(states["optimal_risk"])
+    if optimal > _LEAST:
+        axis.axhline(optimal, color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--")
     axis.set_yscale("log")
     low, high = axis.get_ylim()
     low = max(low, _LEAST)
-    axis.set_ylim(low * (low / high) ** 0.5, high)  # room for the legend
+    axis.set_ylim(low * (low / high) ** 0.75, high)  # room for the legend
     plotting.short_log(axis.yaxis)
     axis.set_ylabel("risk")
     handles = [
         Line2D([], [], color=_COLOURS[0], label="zero and a sphere"),
         Line2D([], [], color=_COLOURS[4], label="two spheres"),
-        Line2D(
-            [],
-            [],
-            color="black",
-            marker="o",
-            markersize=2.6,
-            markerfacecolor="none",
-            markeredgewidth=0.6,
-            linestyle="none",
-            label="ends of the flow",
+        *(
+            Line2D([], [], label=label, **_ENDS[rests])
+            for rests, label in ((1, "Gaussian start, at rest"), (0, "Gaussian start, moving"))
+            if (ends["end_rests"] == rests).any()
         ),
-        Line2D([], [], color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--", label="smallest risk"),
     ]
+    if optimal > _LEAST:
+        handles.append(
+            Line2D([], [], color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--", label="smallest risk")
+        )
     axis.legend(handles=handles, fontsize=5.5, loc="lower left")
 
 
@@ -143,21 +153,22 @@ def _basins(axis: Axes, states: xr.Dataset) -> None:
                 norm, color=plotting.COLOURS["reference"], linewidth=0.8, linestyle=":", label="repelling sphere"
             )
     axis.axhline(float(states["zero_risk"]), color="black", linewidth=0.6, linestyle="-.", label="all at zero")
-    axis.axhline(
-        float(states["optimal_risk"]),
-        color=plotting.COLOURS["reference"],
-        linewidth=0.7,
-        linestyle="--",
-        label="smallest risk",
-    )
+    if float(states["optimal_risk"]) > _LEAST:
+        axis.axhline(
+            float(states["optimal_risk"]),
+            color=plotting.COLOURS["reference"],
+            linewidth=0.7,
+            linestyle="--",
+            label="smallest risk",
+        )
     axis.set_xscale("log")
     axis.set_yscale("log")
     low, high = axis.get_ylim()
     axis.set_ylim(max(low, _LEAST), high)
     plotting.short_log(axis.xaxis)
     plotting.short_log(axis.yaxis)
-    axis.set_ylabel("risk at the end")
-    axis.legend(fontsize=5.5, loc="upper right", bbox_to_anchor=(1.0, 0.93))
+    axis.set_ylabel("risk at the last time")
+    axis.legend(fontsize=5.5, loc="best")
 
 
 def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:

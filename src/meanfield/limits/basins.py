@@ -28,6 +28,18 @@ class End(NamedTuple):
     outer_spread: float  # standard deviation of the norm of the rest [1]
     risk: float  # [1]
     speed: float  # root mean square speed of the atoms [1]
+    fastest: float  # largest speed of an atom [1]
+
+
+class MixedLaw(NamedTuple):
+    """A law with some mass at zero and the rest on one sphere."""
+
+    inner_mass: float  # probability of zero [1]
+    norm: float  # of the sphere [1]
+
+    def quantile(self, probability: Floats, dimension: int | None) -> Floats:
+        """Return the quantile function of the norm, the same in every dimension."""
+        return np.where(np.asarray(probability) < self.inner_mass, 0.0, self.norm)
 
 
 class Flow(NamedTuple):
@@ -55,7 +67,8 @@ class Flow(NamedTuple):
         mean = float(mass[outer] @ r[outer] / rest) if outer.any() else np.nan
         spread = float(np.sqrt(mass[outer] @ (r[outer] - mean) ** 2 / rest)) if outer.any() else np.nan
         return End(
-            float(mass[~outer].sum()), mean, spread, float(solution.risk[-1]), float(np.sqrt(mass @ speed**2))
+            float(mass[~outer].sum()), mean, spread, float(solution.risk[-1]), float(np.sqrt(mass @ speed**2)),
+            float(np.abs(speed).max()),
         )  # fmt: skip
 
 
