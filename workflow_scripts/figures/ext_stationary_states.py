@@ -24,11 +24,19 @@ _STYLES = (
     {"linestyle": (0, (1, 1)), "linewidth": 0.9},
 )
 _NAMES = ("stable", "neutral", "unstable")
-# Risks below this are left out.
+# Axes reach down to this risk at most.
 _LEAST = 1e-6
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Ends of Gaussian starts, by whether they are at rest.
 _CIRCLE = {"marker": "o", "linestyle": "none", "markeredgewidth": 0.6}
+_STARTS = {
+    kind: {"color": colour, "marker": marker, "markersize": 2.4, "markerfacecolor": "none", "markeredgewidth": 0.6,
+           "linewidth": 0.8}
+    for kind, colour, marker in (("gaussian", "#0072B2", "o"), ("shell", "#D55E00", "x"))
+}  # fmt: skip
+_REPELLING = {"color": plotting.COLOURS["reference"], "linewidth": 0.8, "linestyle": ":"}
+_SMALLEST = {"color": plotting.COLOURS["reference"], "linewidth": 0.7, "linestyle": "--"}
+_ZERO = {"color": "black", "linewidth": 0.6, "linestyle": "-."}
 _ENDS = {
     0: {**_CIRCLE, "color": "#777777", "markersize": 2.6, "markerfacecolor": "none"},
     1: {**_CIRCLE, "color": "black", "markersize": 3.2},
@@ -101,74 +109,50 @@ def _families(axis: Axes, states: xr.Dataset) -> None:
     for number in np.unique(states["curve_number"].values):
         there = states["curve_number"].values == number
         one = {name: states[f"curve_{name}"].values[there] for name in ("inner", "mass", "risk", "kind")}
-        risk = np.where(one["risk"] < _LEAST, np.nan, one["risk"])
-        _pieces(axis, one["mass"], risk, one["kind"], _COLOURS[0] if one["inner"][0] == 0 else _COLOURS[4])
+        _pieces(axis, one["mass"], one["risk"], one["kind"], _COLOURS[0] if one["inner"][0] == 0 else _COLOURS[4])
     ends = states.sel(kind="gaussian")
     for rests, style in _ENDS.items():
         there = ends["end_rests"].values == rests
         axis.plot(ends["end_inner_mass"].values[there], ends["end_risk"].values[there], **style)
-    optimal = float(states["optimal_risk"])
-    if optimal > _LEAST:
-        axis.axhline(optimal, color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--")
+    axis.axhline(float(states["optimal_risk"]), **_SMALLEST)
     axis.set_yscale("log")
-    low, high = axis.get_ylim()
-    low = max(low, _LEAST)
-    axis.set_ylim(low * (low / high) ** 0.75, high)  # room for the legend
+    axis.set_ylim(bottom=max(axis.get_ylim()[0], _LEAST))
     plotting.short_log(axis.yaxis)
     axis.set_ylabel("risk")
-    handles = [
-        Line2D([], [], color=_COLOURS[0], label="zero and a sphere"),
-        Line2D([], [], color=_COLOURS[4], label="two spheres"),
-        *(
-            Line2D([], [], label=label, **_ENDS[rests])
-            for rests, label in ((1, "Gaussian start, at rest"), (0, "Gaussian start, moving"))
-            if (ends["end_rests"] == rests).any()
-        ),
-    ]
-    if optimal > _LEAST:
-        handles.append(
-            Line2D([], [], color=plotting.COLOURS["reference"], linewidth=0.7, linestyle="--", label="smallest risk")
-        )
-    axis.legend(handles=handles, fontsize=5.5, loc="lower left")
 
 
 def _basins(axis: Axes, states: xr.Dataset) -> None:
     scale = states["scale"].values
-    for kind, colour, marker in (("gaussian", "#0072B2", "o"), ("shell", "#D55E00", "x")):
-        one = states.sel(kind=kind)
-        axis.plot(
-            scale,
-            one["end_risk"],
-            color=colour,
-            marker=marker,
-            markersize=2.4,
-            markerfacecolor="none",
-            markeredgewidth=0.6,
-            linewidth=0.8,
-            label=kind,
-        )
-    for norm, kind in zip(states["sphere_norm"].values, states["sphere_collective"].values, strict=True):
-        if kind > 0:
-            axis.axvline(
-                norm, color=plotting.COLOURS["reference"], linewidth=0.8, linestyle=":", label="repelling sphere"
-            )
-    axis.axhline(float(states["zero_risk"]), color="black", linewidth=0.6, linestyle="-.", label="all at zero")
-    if float(states["optimal_risk"]) > _LEAST:
-        axis.axhline(
-            float(states["optimal_risk"]),
-            color=plotting.COLOURS["reference"],
-            linewidth=0.7,
-            linestyle="--",
-            label="smallest risk",
-        )
+    for kind, style in _STARTS.items():
+        axis.plot(scale, states["end_risk"].sel(kind=kind), **style)
+    for norm, rate in zip(states["sphere_norm"].values, states["sphere_collective"].values, strict=True):
+        if rate > 0:
+            axis.axvline(norm, **_REPELLING)
+    axis.axhline(float(states["zero_risk"]), **_ZERO)
+    axis.axhline(float(states["optimal_risk"]), **_SMALLEST)
     axis.set_xscale("log")
     axis.set_yscale("log")
-    low, high = axis.get_ylim()
-    axis.set_ylim(max(low, _LEAST), high)
+    axis.set_ylim(bottom=max(axis.get_ylim()[0], _LEAST))
     plotting.short_log(axis.xaxis)
     plotting.short_log(axis.yaxis)
     axis.set_ylabel("risk at the last time")
-    axis.legend(fontsize=5.5, loc="best")
+
+
+def _handles(data: list[xr.Dataset]) -> list[Line2D]:
+    # Everything that the panels show beside the branches: one legend serves all rows.
+    entries = [
+        *((name, {"color": "black", **style}) for name, style in zip(_NAMES, _STYLES, strict=True)),
+        ("zero and a sphere", {"color": _COLOURS[0]}),
+        ("two spheres", {"color": _COLOURS[4]}),
+        ("Gaussian start, at rest", _ENDS[1]),
+        ("Gaussian start, moving", _ENDS[0]),
+        *((f"{'Gaussian' if kind == 'gaussian' else kind} starts", style) for kind, style in _STARTS.items()),
+        ("repelling sphere", _REPELLING),
+        ("all at zero", _ZERO),
+    ]
+    if any(float(states["optimal_risk"]) >= _LEAST for states in data):
+        entries.append(("smallest risk", _SMALLEST))
+    return [Line2D([], [], label=label, **style) for label, style in entries]
 
 
 def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
@@ -187,13 +171,7 @@ def draw(data: dict[str, xr.Dataset], titles: dict[str, str]) -> Figure:
         strict=True,
     ):
         axis.set_xlabel(text)
-    figure.legend(
-        handles=[
-            Line2D([], [], color="black", label=name, **style) for name, style in zip(_NAMES, _STYLES, strict=True)
-        ],
-        loc="outside lower center",
-        ncols=3,
-    )
+    figure.legend(handles=_handles(list(data.values())), loc="outside lower center", ncols=4, fontsize=6)
     plotting.panels(axes.flat, names)
     return figure
 
