@@ -87,6 +87,10 @@ def test_states_have_known_values(states):
     assert float(states["continuation_error"]) < 1e-9
     assert float(states["border_error"]) < 2e-2
     assert states["end_risk"].sel(kind="shell").values[0] == pytest.approx(7.25)
+    # Shells of three scales beside the one mass at zero. Within so short a time none of them comes to rest.
+    assert int(states["mixed_starts"]) == 3
+    assert (int(states["family_ends"]) > 0) == np.isfinite(states["family_error"])
+    assert states["moving"].values.tolist() == (states["end_rests"] == 0).sum("scale").values.tolist()
     # Branches cover the range of the parameter and start from the spheres.
     assert states["branch_parameter"].values.min() == pytest.approx(0.4)
     assert states["branch_parameter"].values.max() == pytest.approx(0.6)

@@ -200,6 +200,15 @@ def test_shells_escape_beyond_the_repelling_sphere():
     assert np.isnan(basins.boundary(FLOW, p, lambda scale: RadialLaw("shell", scale), scales[3:], tolerance=1e-4))
 
 
+@pytest.mark.parametrize(("mass", "norm"), [(0.2, 1.0), (0.4, 3.0)])
+def test_a_shell_beside_a_mass_at_zero_ends_on_the_family(mass, norm):
+    p = failing()
+    end = FLOW._replace(horizon=1000.0).end(p, basins.MixedLaw(mass, norm))
+    assert end.inner_mass == pytest.approx(mass, abs=0.01)
+    assert stationary.spheres_with_zero(p, end.inner_mass, 1e3)[-1] == pytest.approx(end.outer_norm, rel=1e-5)
+    assert end.speed <= end.fastest < 1e-4
+
+
 def test_a_law_that_is_torn_apart_ends_on_the_family():
     p = failing()
     end = basins.Flow(1000.0, 100, 1e-8, 0.02).end(p, RadialLaw("gaussian", 0.2))
