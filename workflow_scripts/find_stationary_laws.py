@@ -178,7 +178,7 @@ def basins(at: Callable[[float], RadialPotentials], s: dict) -> dict:
     inner = np.array([end.inner_mass for end in everything])
     found = np.isfinite(error)
     # Where a law collapses or not is decided long before what escapes has come to rest.
-    shorter = flow._replace(horizon=block["border_horizon"])
+    shorter = flow._replace(horizon=block.get("border_horizon", block["horizon"]))
     coarse = scales[:: max(scales.size // 12, 1)]
     borders = [
         [

@@ -233,8 +233,8 @@ def quadrature_check(
     r"""Compare heat smoothing in closed form with the trapezoidal rule at points of shape (point, 2).
 
     Each term times the Gaussian is a single hump, also where the term grows. The rule's grid is centred where that is
-    highest and counts in its own standard deviations: nodes lie `spacing` of the least one apart and go out to `reach`
-    of the greatest one, so that the error is of the order of :math:`e^{-2\pi^2/\text{spacing}^2}` at any variance.
+    highest and lies along its axes, with nodes `spacing` of its own standard deviations apart, out to `reach` of them,
+    so that the error is of the order of :math:`e^{-2\pi^2/\text{spacing}^2}` at any variance.
     """
     exact = potential.heat_smoothed(variance).value(points)
     scale = 1 + np.abs(exact)
@@ -247,16 +247,17 @@ def _by_trapezoids(potential: PlanePotential, points: Floats, variance: float, s
     for amplitude, a, b, c, x0, y0 in potential.terms:
         # Of -log(term times Gaussian) in z, where the Gaussian reaches the point x + root(variance) z.
         bend = np.eye(2) - variance * np.array([[2 * a, b], [b, 2 * c]])
-        narrow, wide = 1 / np.sqrt(np.linalg.eigvalsh(bend)[::-1])
-        count = int(np.ceil(reach * wide / (spacing * narrow)))
-        offsets = spacing * narrow * np.arange(-count, count + 1)
-        zx, zy = np.meshgrid(offsets, offsets)
+        curvature, axes = np.linalg.eigh(bend)
+        count = int(np.ceil(reach / spacing))
+        offsets = spacing * np.arange(-count, count + 1)
+        zx, zy = np.tensordot(axes / np.sqrt(curvature), np.meshgrid(offsets, offsets), axes=1)
+        weight = amplitude * spacing**2 / np.sqrt(curvature.prod()) / (2 * np.pi)
         for n, point in enumerate(points):
             dx, dy = point[0] - x0, point[1] - y0
             top = np.linalg.solve(bend, root * np.array([2 * a * dx + b * dy, b * dx + 2 * c * dy]))
             u, v = dx + root * (top[0] + zx), dy + root * (top[1] + zy)
             exponent = a * u * u + b * u * v + c * v * v - ((top[0] + zx) ** 2 + (top[1] + zy) ** 2) / 2
-            total[n] += amplitude * np.exp(exponent).sum() * (spacing * narrow) ** 2 / (2 * np.pi)
+            total[n] += weight * np.exp(exponent).sum()
     return total
 
 
