@@ -15,9 +15,10 @@ an iteration runs :math:`M_0 + M` micro steps of each Y, which goes on from wher
 averages the last M of them to :math:`\bar Y`, and takes one macro step
 :math:`X \leftarrow X - h[(X - \bar Y)/\gamma + \eta (X - \bar X)]` with :math:`h = \rho\gamma`. With one agent it is
 descent on the local entropy (`meanfield.methods.entropy_sgd`) with a carried chain. The point of a record is the mean
-of the agents. Source: a reconstruction, after the abstract of Kantas, Parpas & Pavliotis (2019) and the scheme of
-E, Liu & Vanden-Eijnden (2005). Cost: agents x (M0 + M) gradients per iteration, each with a fresh sample, and two
-normal numbers per weight and agent unless T = 0 (`meanfield.kernels.inner_blocks`).
+of the agents. Without attraction that is no network that was trained: the mean of the weights of networks that moved
+apart has a loss far above theirs. Source: a reconstruction, after the abstract of Kantas, Parpas & Pavliotis (2019) and
+the scheme of E, Liu & Vanden-Eijnden (2005). Cost: agents x (M0 + M) gradients per iteration, each with a fresh sample,
+and two normal numbers per weight and agent unless T = 0 (`meanfield.kernels.inner_blocks`).
 """
 
 import math
@@ -51,7 +52,8 @@ class Hyperparameters:
     ratio : float
         :math:`\rho = h/\gamma` in (0, 1] [1].
     attraction : float
-        :math:`\eta \ge 0` [1 / mean-field time]; stability needs :math:`\rho (1 + \gamma\eta) < 2`.
+        :math:`\eta \ge 0` [1 / mean-field time]; stability needs :math:`\rho (1 + \gamma\eta) < 2`. With 0 agents are
+        not coupled, and the mean of several is no trained network.
     temperature : float
         T >= 0 [units of the loss that the gradient belongs to].
     scoping : float
