@@ -188,6 +188,12 @@ FLIPS = {
 }  # fmt: skip
 
 
+def test_a_curve_is_interpolated_at_a_share_of_its_gradients():
+    # A power law of one plus the gradients is a line between records on these axes.
+    found = claims.late_ratio(runs(np.tile(1 / (1 + SPENT), (5, 1))), since=0.37)
+    assert found.value == pytest.approx((1 + 0.37 * SPENT[-1]) / (1 + SPENT[-1]), rel=1e-12)
+
+
 @pytest.mark.parametrize("statistic", claims.STATISTICS)
 def test_data_alone_flip_the_verdict(statistic):
     parameters, criterion, *cases = FLIPS[statistic]

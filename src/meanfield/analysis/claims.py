@@ -273,14 +273,15 @@ def late_ratio(
 ) -> Estimate:
     """Return the value at the end by that after a share of the gradients, geometric mean over replicates.
 
-    Near one the curve has become flat. With the share zero it is the end by the beginning. What takes no gradients, the
-    solution of a flow, goes by its time.
+    Near one the curve has become flat. With the share zero it is the end by the beginning. Between records the curve is
+    interpolated, on logarithmic axes. What takes no gradients, the solution of a flow, goes by its time.
     """
     values = _samples(_picked(dataset, variable, select or {}), ("replicate", "record"))
     spent = dataset["evaluation" if "evaluation" in dataset else "time"].values
-    start = int(np.flatnonzero(spent >= since * spent[-1] * (1 - 1e-9))[0])
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _mean(values[:, -1] / values[:, start], logarithmic=True, kind=STUDENT)
+        logs = np.log(values)
+        start = logs_at(np.array([since * spent[-1]]), spent, logs)[:, 0]
+        return _mean(np.exp(logs[:, -1] - start), logarithmic=True, kind=STUDENT)
 
 
 def crossing_ratio(
