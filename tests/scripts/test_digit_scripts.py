@@ -130,23 +130,47 @@ def test_two_heaps_are_bimodal_and_one_is_not(found, runs):
     assert single["unimodality_rejected"] == 0
 
 
-def test_distances_between_widths_are_known_for_shifted_laws():
-    def law(neurons, shift):
-        c = np.linspace(-1, 1, neurons)[None] + np.array([[shift], [shift + 10]])
+def laws(samples):
+    found = []
+    for c in map(np.asarray, samples):
         quantile = np.quantile(c, LEVELS, axis=1).T
-        return xr.Dataset(
-            {"output_weight": (("replicate", "neuron"), c), "weight_quantile": (("replicate", "level"), quantile)},
-            attrs={"meanfield_parameters": json.dumps({"neurons": neurons})},
+        found.append(
+            xr.Dataset(
+                {"output_weight": (("replicate", "neuron"), c), "weight_quantile": (("replicate", "level"), quantile)},
+                attrs={"meanfield_parameters": json.dumps({"neurons": c.shape[1]})},
+            )
         )
+    return load("compare_widths").compare(found)
 
-    # Shifts fall like N^(-1/2): 1, 0.3162, 0.1; so do their differences. The laws themselves agree up to 1/N.
-    sizes = [400, 4_000]
-    found = load("compare_widths").compare([law(n, 20 / n**0.5) for n in (*sizes, 40_000)])
-    assert found["output_distance"].values == pytest.approx(np.array([[0.6838, 0.2162], [0.6838, 0.2162]]), abs=0.003)
-    assert float(found["output_slope"]) == pytest.approx(-0.5, abs=0.01)
-    assert found["output_distance_widest"].values[0] == pytest.approx([0.9, 0.2162], abs=0.003)
+
+def test_distances_between_widths_are_known_for_shifted_laws():
+    # Shifts fall like N^(-1/2): 1, 0.3162, 0.1; two replicates are 10 apart. The laws themselves agree up to 1/N.
+    sizes = [400, 4_000, 40_000]
+    found = laws(np.linspace(-1, 1, n)[None] + 20 / n**0.5 + np.array([[0.0], [10.0]]) for n in sizes)
     assert found["output_distance_within"].values == pytest.approx([10, 10, 10], abs=1e-9)
-    assert found["narrower"].values.tolist() == sizes
+    assert found["output_distance_expected"].values == pytest.approx([10, 10], abs=1e-9)
+    # Pairs of different replicates: the mean of 10 + shift and 10 - shift.
+    assert found["output_distance_mean"].values == pytest.approx([10, 10], abs=0.003)
+    assert found["output_excess"].values == pytest.approx([0, 0], abs=0.003)
+    assert found["narrower"].values.tolist() == sizes[:-1]
+    # With one left out of two, nothing tells the distance within a width.
+    assert np.isnan(found["output_excess_low"].values).all()
+
+
+def test_samples_of_one_law_have_no_excess_and_those_of_others_do():
+    generator = np.random.default_rng(8)
+    sizes = [100, 300, 900]
+    one = laws(generator.normal(size=(8, n)) for n in sizes)
+    assert (one["output_distance_mean"].values > 0.05).all()
+    assert (one["output_excess_low"].values < 0).all()
+    assert (one["output_excess_high"].values > 0).all()
+    # Shifts by 1 and 0.3 between successive widths.
+    other = laws(generator.normal(size=(8, n)) + s for n, s in zip(sizes, (0.0, 1.0, 1.3), strict=True))
+    assert other["output_excess"].values[0] == pytest.approx(0.9, abs=0.1)
+    assert (other["output_excess_low"].values > 0).all()
+    slope = (other["output_excess"].values[1] - other["output_excess"].values[0]) / np.log10(3)
+    assert float(other["output_excess_slope"]) == pytest.approx(slope)
+    assert float(other["output_excess_slope_high"]) < 0
 
 
 def test_figures_draw_any_number_of_runs(found, runs):

@@ -5,6 +5,7 @@ from scipy import stats
 
 from meanfield.analysis.distances import empirical, kolmogorov, wasserstein, weighted
 from meanfield.analysis.intervals import largest, mean_interval, wilson_interval
+from meanfield.analysis.jackknife import jackknife
 from meanfield.analysis.slopes import log_slope
 from meanfield.analysis.solutions import comparable_records, histogram_at, law_at, records_at, time_average
 from meanfield.errors import DataError
@@ -123,6 +124,17 @@ def test_wilson_intervals_agree_with_scipy(level):
         assert found.high[k] == pytest.approx(expected.high, abs=1e-12)
     assert found.low[0] == 0
     assert found.high[12] == 1
+
+
+def test_the_jackknife_of_means_is_welch():
+    generator = np.random.default_rng(5)
+    x, y = generator.normal(size=5), 3 * generator.normal(size=8)
+    found = jackknife(lambda kept: x[kept[0]].mean() - y[kept[1]].mean(), (5, 8))
+    low, high = stats.ttest_ind(x, y, equal_var=False).confidence_interval()
+    assert [*map(float, found)] == pytest.approx([x.mean() - y.mean(), low, high])
+    alone = jackknife(lambda kept: np.array([x[:1][kept[0]].sum() + y[kept[1]].mean()]), (1, 8))
+    assert np.isnan(alone.low).all()
+    assert np.isnan(alone.high).all()
 
 
 def test_the_largest_value_ignores_what_is_undefined():

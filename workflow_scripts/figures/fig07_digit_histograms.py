@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from meanfield import plotting
 from meanfield.errors import DataError
@@ -68,6 +68,7 @@ def _inputs(axis: Axes, runs: list[xr.Dataset]) -> None:
     top = max(float(run["weight_density"].max()) for run in runs)
     if np.isfinite(top) and top > 0:
         axis.set_ylim(2e-3 * top, 2 * top)
+    axis.xaxis.set_major_locator(MaxNLocator(3, symmetric=True))
     axis.set_xlabel("input weight, entries of $w$")
     axis.set_ylabel("density")
     axis.legend(loc="upper right")
@@ -76,30 +77,28 @@ def _inputs(axis: Axes, runs: list[xr.Dataset]) -> None:
 
 def _distances(axis: Axes, widths: xr.Dataset) -> None:
     x = widths["narrower"].values
-    for name, words, colour, marker, line in (
+    shown = (
         ("output", "output weights $c$", plotting.COLOURS["sgd"], "o", "--"),
         ("weight", "input weights $w$", plotting.COLOURS["limit"], "s", ":"),
-    ):
+    )
+    points = [widths[f"{name}_{what}"].values for name, *_ in shown for what in ("distance_mean", "distance_expected")]
+    positive = np.array([value for values in points for value in values if value > 0])
+    # Below the axis: a bar whose end is not positive runs out of the panel.
+    bottom, top = (positive.min() / 20, 3 * positive.max()) if positive.size else (0.1, 1.0)
+    for name, words, colour, marker, line in shown:
         mean = widths[f"{name}_distance_mean"].values
-        error = np.array([mean - widths[f"{name}_distance_low"], widths[f"{name}_distance_high"] - mean])
-        # The end of an interval may reach below zero, where a logarithmic axis ends.
-        error = np.minimum(np.nan_to_num(error), 0.9 * mean)
-        axis.errorbar(
-            x, mean, yerr=error, fmt=marker, color=colour, capsize=2, linewidth=0.9, label=words,
+        low, high = (widths[f"{name}_distance_{end}"].values for end in ("low", "high"))
+        error = np.nan_to_num([mean - np.maximum(low, bottom / 10), high - mean])
+        axis.errorbar(x, mean, yerr=error, fmt=marker, color=colour, capsize=2, linewidth=0.9, label=words)
+        axis.plot(
+            x * 1.08, widths[f"{name}_distance_expected"], color=colour, linestyle=line, linewidth=0.9, marker=marker,
+            markerfacecolor="white", markersize=3, zorder=1, label="of two runs of one law",
         )  # fmt: skip
-        slope, factor = float(widths[f"{name}_slope"]), float(widths[f"{name}_factor"])
-        if np.isfinite(slope):
-            low, high = float(widths[f"{name}_slope_low"]), float(widths[f"{name}_slope_high"])
-            axis.plot(
-                x, factor * x**slope, color=colour, linestyle=line, linewidth=1.0,
-                label=rf"$N^{{{slope:.2f}}}$, $[{{{low:.2f}}}, {{{high:.2f}}}]$",
-            )  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.set_ylim(bottom, top)
     axis.set_xlabel("width $N$")
     axis.set_ylabel("$W_1$ to the next width")
-    bottom, top = axis.get_ylim()
-    axis.set_ylim(bottom / 12, top)  # room for the legend
     axis.legend(loc="lower left")
     plotting.short_log(axis.xaxis)
     plotting.short_log(axis.yaxis)
@@ -116,7 +115,7 @@ def _losses(axis: Axes, runs: list[xr.Dataset]) -> None:
         later = run["time"].values > 0
         axis.plot(
             run["time"].values[later], run["loss_test_mean"].values[later], color=look["color"], linestyle="none",
-            marker=plotting.MARKERS[n % len(plotting.MARKERS)], markerfacecolor="none", markersize=3,
+            marker="o", markerfacecolor="none", markersize=3,
         )  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("log")
