@@ -9,7 +9,7 @@ import xarray as xr
 from meanfield import io, registry
 from meanfield.analysis import modality
 from meanfield.analysis.intervals import mean_interval
-from meanfield.analysis.plateau import plateau
+from meanfield.analysis.plateau import plateau, rise
 from meanfield.logs import logged_to
 from meanfield.problems.digits import targets
 from meanfield.provenance import stamp
@@ -145,18 +145,23 @@ def analyse(runs: xr.Dataset, digits: xr.Dataset, settings: dict, parameters: di
         variables |= bands(f"final_{name}", "", runs[name].values[:, -1], f"{words}, at the end")
         variables[f"final_{name}_each"] = v("replicate", runs[name].values[:, -1], f"{words}, at the end")
     variables |= bands("online_loss", "window", runs["online_loss"].values, runs["online_loss"].attrs["long_name"])
-    for name in ("loss_train", "loss_test"):
-        found = plateau(runs["evaluation"].values, runs[name].values, settings["plateau_share"])
-        words = CURVES[name]
-        variables |= {
-            f"plateau_{name}": v("", found.level, f"{words}, averaged over the last half decade of gradients"),
-            f"plateau_{name}_start": v("", found.start, "gradient evaluations after which it stays near that level"),
-            f"plateau_{name}_exponent": v(
-                "", found.exponent, "power of the gradients with which it goes in the last decade"
-            ),
-            f"plateau_{name}_exponent_low": v("", found.low, "lower end of its 95 % interval"),
-            f"plateau_{name}_exponent_high": v("", found.high, "upper end of its 95 % interval"),
-        }  # fmt: skip
+    words = "training loss"
+    found = plateau(runs["evaluation"].values, runs["loss_train"].values, settings["plateau_share"])
+    variables |= {
+        "plateau_loss_train": v("", found.level, f"{words}, averaged over the last half decade of gradients"),
+        "plateau_loss_train_start": v("", found.start, f"gradients after which the {words} stays near that level"),
+        "plateau_loss_train_exponent": v(
+            "", found.exponent, f"power of the gradients with which the {words} goes in the last decade"
+        ),
+        "plateau_loss_train_exponent_low": v("", found.low, "lower end of its 95 % interval"),
+        "plateau_loss_train_exponent_high": v("", found.high, "upper end of its 95 % interval"),
+    }
+    again = rise(runs["loss_test"].values)
+    variables |= {
+        "rise_loss_test_mean": v("", again.mean, "test loss at the end by that at its smallest recorded mean"),
+        "rise_loss_test_low": v("", again.low, "lower end of its 95 % interval"),
+        "rise_loss_test_high": v("", again.high, "upper end of its 95 % interval"),
+    }
     variables |= law(runs["output_weight"].values, settings, parameters["seed"])
     variables |= input_law(runs)
     variables |= mistakes(runs, digits, parameters["labels"], settings["mistakes"])

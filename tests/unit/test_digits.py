@@ -8,7 +8,7 @@ from scipy import stats
 
 from meanfield import digit_training, registry
 from meanfield.analysis import modality
-from meanfield.analysis.plateau import plateau
+from meanfield.analysis.plateau import plateau, rise
 from meanfield.analysis.power_law import fit_power_law
 from meanfield.digit_training import Digits, affordable, record_stops, train, windows
 from meanfield.errors import DivergenceError
@@ -358,6 +358,17 @@ def test_a_plateau_has_a_level_and_a_start():
     falling = plateau(time, 1 / np.maximum(time, 0.5)[None], 0.1)
     assert falling.exponent == pytest.approx(-1.0)
     assert falling.start >= 2000
+    # Replicates are fitted one by one: slopes -1 and -2 have the mean -1.5 and Student's interval of two values.
+    two = plateau(time, np.maximum(time, 0.5) ** -np.array([[1.0], [2.0]]), 0.1)
+    assert two.exponent == pytest.approx(-1.5)
+    assert (two.high - two.low) / 2 == pytest.approx(0.5 * stats.t.ppf(0.975, 1))
+
+
+def test_a_loss_that_rises_again_ends_above_its_smallest_mean():
+    found = rise([[4.0, 1.0, 1.1], [4.0, 2.0, 2.4]])
+    assert found.mean == pytest.approx(np.sqrt(1.1 * 1.2))
+    assert found.low < found.mean < found.high
+    assert rise([[4.0, 2.0, 1.0], [4.0, 1.0, 0.9]]) == (1.0, 1.0, 1.0)
 
 
 # -- the real digits ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8B5A2B")
-_GREYS = ("#000000", "#8C8C8C", "#B5B5B5", "#5A5A5A")
+_GREYS = ("#000000", "#8C8C8C", "#CFCFCF", "#5A5A5A")
+# Controls lie under the curves that they control and have to be seen beside them.
+_WIDTHS = (1.8, 3.2, 5.5)
 _STYLES = ("-", (0, (5, 1)), "-.", ":", (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
@@ -26,7 +28,8 @@ def _label(run: xr.Dataset) -> str:
 
 
 def _looks(runs: list[xr.Dataset]) -> list[dict]:
-    # SGD at any rate is black or grey; each other method has its own colour, style and marker.
+    # SGD at any rate is a black or grey line, the broader the paler; each other method has its own colour, style and
+    # marker.
     plain = [plotting.parameters(run)["settings"]["method"] == "sgd" for run in runs]
     looks = []
     for n, grey in enumerate(plain):
@@ -35,10 +38,10 @@ def _looks(runs: list[xr.Dataset]) -> list[dict]:
         looks.append(
             {
                 "color": colours[rank % len(colours)],
-                "linestyle": _STYLES[rank % len(_STYLES)],
-                "linewidth": 1.8 if grey else 1.0,
+                "linestyle": "-" if grey else _STYLES[rank % len(_STYLES)],
+                "linewidth": _WIDTHS[min(rank, len(_WIDTHS) - 1)] if grey else 1.0,
                 "marker": None if grey else _MARKERS[rank % len(_MARKERS)],
-                "zorder": 1 if grey else 2,
+                "zorder": 1 - 0.1 * rank if grey else 2,
             }
         )
     return looks
@@ -60,20 +63,19 @@ def _curves(axis: Axes, runs: list[xr.Dataset], variable: str, horizontal: str, 
     plotting.short_log(axis.yaxis)
 
 
-def _plateaus(axis: Axes, runs: list[xr.Dataset]) -> None:
+def _rises(axis: Axes, runs: list[xr.Dataset]) -> None:
     looks = _looks(runs)
     for n, (run, look) in enumerate(zip(runs, looks, strict=True)):
-        low, high = (float(run[f"plateau_loss_test_exponent_{end}"]) for end in ("low", "high"))
-        value = float(run["plateau_loss_test_exponent"])
+        value, low, high = (float(run[f"rise_loss_test_{end}"]) for end in ("mean", "low", "high"))
         error = np.nan_to_num([[value - low], [high - value]])
         axis.errorbar(
             [value], [n], xerr=error, fmt=look["marker"] or "o", color=look["color"], capsize=2, linewidth=0.9,
             markersize=4,
         )  # fmt: skip
-    axis.axvline(0.0, color=plotting.COLOURS["reference"], linewidth=0.8, linestyle=":")
+    axis.axvline(1.0, color=plotting.COLOURS["reference"], linewidth=0.8, linestyle=":")
     axis.set_yticks(range(len(runs)), [_label(run) for run in runs], fontsize="x-small")
     axis.invert_yaxis()
-    axis.set_xlabel("power of the gradients")
+    axis.set_xlabel("final over smallest")
 
 
 def draw(runs: list[xr.Dataset]) -> Figure:
@@ -88,14 +90,14 @@ def draw(runs: list[xr.Dataset]) -> Figure:
     _curves(axes[0, 2], runs, "loss_test", "evaluation")
     _curves(axes[1, 0], runs, "error_train", "evaluation", floor=0.5 / images["train"])
     _curves(axes[1, 1], runs, "error_test", "evaluation", floor=0.5 / images["test"])
-    _plateaus(axes[1, 2], runs)
+    _rises(axes[1, 2], runs)
     for axis in axes[0]:
         axis.set_ylabel("squared error")
     for axis in axes[1, :2]:
         axis.set_ylabel("share of wrong signs")
     plotting.panels(
         axes.flat,
-        ("training loss", "training loss", "test loss", "training error", "test error", "end of the test loss"),
+        ("training loss", "training loss", "test loss", "training error", "test error", "rise of the test loss"),
     )
     rows[1].legend(
         *axes[0, 0].get_legend_handles_labels(),
