@@ -28,6 +28,9 @@ def draw(data: xr.Dataset) -> Figure:
     ensembles, time = _ensembles(data), data["time"].values
     labels = list(map(str, data["label"].values))
     neurons = data["neurons"].values
+    # A width has one marker in all ensembles; the legend of the quantiles names them.
+    widths = sorted(set(map(int, neurons)))
+    markers = {width: plotting.MARKERS[k % len(plotting.MARKERS)] for k, width in enumerate(widths)}
 
     # Variances of the first function over time, in units of time 0's where there is one.
     for n, cells in enumerate(ensembles.values()):
@@ -41,7 +44,7 @@ def draw(data: xr.Dataset) -> Figure:
             over_time.errorbar(
                 time[cell] * (1 + 0.05 * (k - len(cells) / 2)), spot[0],
                 yerr=np.maximum([spot[0] - spot[1], spot[2] - spot[0]], 0),
-                color=colour, marker=plotting.MARKERS[k % 6], markersize=2.4, linestyle="none", elinewidth=0.6,
+                color=colour, marker=markers[int(neurons[cell])], markersize=2.4, linestyle="none", elinewidth=0.6,
             )  # fmt: skip
     over_time.plot(
         time[0], data["predicted_initial"][0, 0], color="black", linestyle="--", linewidth=0.8, label="initial part"
@@ -80,9 +83,8 @@ def draw(data: xr.Dataset) -> Figure:
     normal = data["normal_quantile"].values
     for k, cell in enumerate(shown):
         quantiles.plot(
-            normal, data["scaled_quantile"][0, cell], color=plotting.SEQUENCE[k % 6], marker=plotting.MARKERS[k % 6],
-            markersize=2,
-            linewidth=0.6, label=f"$N = {neurons[cell]}$",
+            normal, data["scaled_quantile"][0, cell], color=plotting.SEQUENCE[k % 6],
+            marker=markers[int(neurons[cell])], markersize=2, linewidth=0.6, label=f"$N = {neurons[cell]}$",
         )  # fmt: skip
     quantiles.plot(normal, normal, color="black", linewidth=0.6)
     quantiles.set_xlabel("normal quantile")
@@ -95,6 +97,7 @@ def draw(data: xr.Dataset) -> Figure:
     for axis in (over_time, quantiles, ratio):
         axis.legend(fontsize=5)
     plotting.panels(axes.flat, ("variance over time", "collapse", "mean", "quantiles", "normality", "skewness"))
+    plotting.footnote(figure, rf"b–f: $N \epsilon = {float(data['noise_ratio'][shown[0]]):g}$")
     return figure
 
 
