@@ -57,7 +57,7 @@ KERNEL_GROUPS = {
     **dict.fromkeys(("simulate_ensemble", "simulate_noisy", "find_ends"), ("networks", "limits")),
     **dict.fromkeys(("solve_limit", "solve_convergence", "solve_fluctuations"), ("limits",)),
     **dict.fromkeys(("find_stationary_laws", "compare_movements"), ("limits",)),
-    **dict.fromkeys(("simulate_spin3", "solve_spin3", "analyse_spin3"), ("spin3",)),
+    **dict.fromkeys(("simulate_spin3", "solve_spin3", "analyse_spin3", "tune_spin3"), ("spin3",)),
     **dict.fromkeys(("simulate_digits", "analyse_digits"), ("digits",)),
     **dict.fromkeys(("simulate_plane", "survey_plane", "vary_plane"), ("plane",)),
 }
@@ -513,6 +513,16 @@ def spin3_flow_parameters(wildcards):
 def spin3_simulation_code(wildcards):
     """Return the digest of what one simulation runs, its optimiser included."""
     return code("simulate_spin3.py", spin3.job_modules(config, wildcards.experiment, wildcards.simulation))
+
+
+def spin3_tuning_parameters(wildcards):
+    """Return what decides the numbers of one tuning."""
+    return spin3.tuning_parameters(config, wildcards.experiment, wildcards.study)
+
+
+def spin3_tuning_code(wildcards):
+    """Return the digest of what one tuning runs, its optimisers included."""
+    return code("tune_spin3.py", spin3.tuning_modules(config, wildcards.experiment, wildcards.study))
 
 
 def spin3_analysis_parameters(wildcards):

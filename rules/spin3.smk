@@ -5,6 +5,7 @@
 #         <results>/simulations/{experiment}/{run}.nc                  all of them
 #         <results>/analysis/{experiment}/{run}.nc                     what they are reduced to
 #         <results>/analysis/{experiment}/comparison.nc                runs against each other and against references
+#         <results>/analysis/{experiment}/{study}.nc                   optimisers, each at its best step
 
 
 # A flow of one experiment may bear the name of another experiment's simulation: the flows' rules know experiment and
@@ -111,3 +112,27 @@ rule compare_spin3:
         settings=spin3_comparison_settings,
     script:
         "../workflow_scripts/compare_spin3.py"
+
+
+rule tune_spin3:
+    """Choose the best step of each optimiser on the 3-spin, and compare the optimisers at these."""
+    output:
+        dataset="<results>/analysis/{experiment}/{study}.nc",
+    log:
+        "<logs>/tune_spin3/{experiment}/{study}.log",
+    benchmark:
+        "<benchmarks>/tune_spin3/{experiment}/{study}.tsv"
+    wildcard_constraints:
+        experiment=one_of(SPIN3),
+        study=one_of(names_under("tuning", SPIN3)),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1500),
+        runtime=growing(20),
+    params:
+        code=spin3_tuning_code,
+        parameters=spin3_tuning_parameters,
+    script:
+        "../workflow_scripts/tune_spin3.py"

@@ -51,6 +51,7 @@ def width_slopes(runs: xr.Dataset, fit_from: int) -> dict:
         **bands("slope", "slope_factor record", each, text, logarithmic=False),
         "final_slope_each": io.variable("replicate slope_factor", each[:, :, -1], f"{text}, at the end"),
         **bands("final_slope", "slope_factor", each[:, :, -1], f"{text}, at the end", logarithmic=False),
+        "local_slope_each": io.variable("replicate slope_factor gap", local, "slope between neighbouring widths"),
         **bands("local_slope", "slope_factor gap", local, "slope between neighbouring widths", logarithmic=False),
         "gap_from": io.variable("gap", sorted_widths[:-1], "narrower width of the pair"),
         "gap_to": io.variable("gap", sorted_widths[1:], "wider width of the pair"),
@@ -64,13 +65,34 @@ def batch_slopes(runs: xr.Dataset) -> dict:
         return {}
     loss, neurons, batch = runs["loss"].values[..., -1], runs["neurons"].values, runs["batch"].values
     widths = np.unique(neurons)
-    each = np.array([replicate_slopes(batch[neurons == n], loss[:, neurons == n]) for n in widths]).T
-    text = "slope of log final loss against log batch"
+    sizes = np.unique(batch)
+    local = np.full((len(loss), len(widths), len(sizes) - 1), np.nan)
+    for k, n in enumerate(widths):
+        here = np.flatnonzero(neurons == n)
+        here = here[np.argsort(batch[here], kind="stable")]
+        for gap in range(len(here) - 1):
+            pair = here[gap : gap + 2]
+            at = np.flatnonzero(sizes == batch[pair[0]])
+            local[:, k, at] = replicate_slopes(batch[pair], loss[:, pair])[:, None]
+    text = "slope of log final loss against log batch, between neighbouring batches"
     return {
-        "batch_slope_each": io.variable("replicate width", each, text),
-        **bands("batch_slope", "width", each, text, logarithmic=False),
+        **bands("batch_slope", "width batch_gap", local, text, logarithmic=False),
+        "batch_from": io.variable("batch_gap", sizes[:-1], "smaller batch of the pair"),
+        "batch_to": io.variable("batch_gap", sizes[1:], "larger batch of the pair"),
         "width": io.variable("width", widths, "width that the slope belongs to"),
     }
+
+
+def time_powers(runs: xr.Dataset, parameters: dict) -> dict:
+    """Return the power of time in the loss over the last doubling of time, before a quench where there is one."""
+    time, loss = runs["time"].values, runs["loss"].values
+    last = len(time) - 1
+    if "iteration" in runs:
+        last = int(np.flatnonzero(runs["iteration"].values <= parameters["cases"][0]["phases"][0][0])[-1])
+    kept = np.flatnonzero((time >= time[last] / 2 * (1 - 1e-9)) & (time > 0))
+    kept = kept[kept <= last]
+    each = np.array([replicate_slopes(time[kept], loss[:, case, kept]) for case in range(loss.shape[1])]).T
+    return bands("time_power", "case", each, "power of time in the loss towards the end of a run", logarithmic=False)
 
 
 def learnt(runs: xr.Dataset, parameters: dict, settings: dict) -> dict:
@@ -191,6 +213,7 @@ def analyse(runs: xr.Dataset, parameters: dict, settings: dict) -> xr.Dataset:
             "time_final": v("", runs["time"].values[-1], "mean-field time at the end"),
             **width_slopes(runs, settings["fit_from"]),
             **batch_slopes(runs),
+            **time_powers(runs, parameters),
             **learnt(runs, parameters, settings),
             **one_sided(runs, parameters, settings),
             **conservation(runs, parameters),

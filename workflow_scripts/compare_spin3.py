@@ -1,4 +1,4 @@
-"""Rule compare_spin3: SGD in small steps against its flow, a flow against reference losses, optimisers by speed."""
+"""Rule compare_spin3: SGD against its flow, runs at one time, a flow and reference losses, optimisers by speed."""
 
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,29 @@ def reference(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict
     }
 
 
+def equal_time(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict) -> dict:
+    """Return the losses of several runs at one time, by those of the first run, for the widths that all have."""
+    v, names = io.variable, settings["runs"]
+    widths = sorted(set.intersection(*(set(map(int, runs[name]["neurons"].values)) for name in names)))
+    count = min(runs[name].sizes["replicate"] for name in names)
+    loss = np.empty((count, len(names), len(widths)))
+    for k, name in enumerate(names):
+        at = records_at(runs[name], np.array([settings["time"]], float), paths[name])
+        for n, width in enumerate(widths):
+            loss[:, k, n] = one_width(runs[name], width)[:count, at[0]]
+    ratio = log_interval(loss / loss[:, :1])
+    text = f"loss at t = {settings['time']:g} by that of {names[0]}, replicate by replicate"
+    return {
+        "equal_loss": v("run width", log_interval(loss).mean, "loss at one time, geometric mean over replicates"),
+        "equal_ratio_mean": v("run width", ratio.mean, f"{text}, geometric mean"),
+        "equal_ratio_low": v("run width", ratio.low, "lower end of its 95 % interval"),
+        "equal_ratio_high": v("run width", ratio.high, "upper end of its 95 % interval"),
+        "run": v("run", np.array(names, dtype=str), "name of the run"),
+        "equal_time": v("", float(settings["time"]), "mean-field time"),
+        "equal_width": v("width", widths, "width of the network"),
+    }
+
+
 def speed(runs: dict[str, xr.Dataset], settings: dict) -> dict:
     """Return how many times fewer gradients one optimiser needs than another, at several levels of the loss."""
     v = io.variable
@@ -82,9 +105,9 @@ def speed(runs: dict[str, xr.Dataset], settings: dict) -> dict:
     pairs = [settings["pairs"][name] for name in names]
     most = max(runs[run].sizes["replicate"] for pair in pairs for run in pair.values())
     ratio = np.full((len(pairs), len(levels), most), np.nan)
+    counts = [min(runs[run].sizes["replicate"] for run in pair.values()) for pair in pairs]
     bands = []
-    for k, pair in enumerate(pairs):
-        count = min(runs[run].sizes["replicate"] for run in pair.values())
+    for k, (pair, count) in enumerate(zip(pairs, counts, strict=True)):
         for n, level in enumerate(levels):
             spent, other = (gradients(runs[pair[part]], level)[:count] for part in ("run", "against"))
             ratio[k, n, :count] = other / spent
@@ -93,12 +116,23 @@ def speed(runs: dict[str, xr.Dataset], settings: dict) -> dict:
     text = "gradient evaluations of the other run by those of this one, to a share of the initial loss"
     return {
         "speed_up_each": v("pair level replicate", ratio, f"{text}; nan where either does not get there"),
+        "speed_up_reached": v("pair level", np.isfinite(ratio).sum(axis=-1), "replicates in which both get there"),
+        "speed_up_replicates": v("pair", counts, "replicates of the pair"),
+        "speed_up_clock": v(
+            "pair", [pace(runs[pair["run"]]) / pace(runs[pair["against"]]) for pair in pairs],
+            "what the clocks predict, for gradients that vary slowly; nan where there is no constant clock",
+        ),
         "speed_up_mean": v("pair level", mean, f"{text}, geometric mean over replicates"),
         "speed_up_low": v("pair level", low, "lower end of its 95 % interval"),
         "speed_up_high": v("pair level", high, "upper end of its 95 % interval"),
         "pair": v("pair", np.array(names, dtype=str), "name of the pair"),
         "level": v("level", levels, "share of the initial loss"),
-    }
+    }  # fmt: skip
+
+
+def pace(run: xr.Dataset) -> float:
+    """Return the mean-field time of SGD that moves alike, by gradient evaluation; nan where there is none."""
+    return float(run["limit_time"].values[-1] / run["evaluation"].values[-1])
 
 
 def gradients(run: xr.Dataset, level: float) -> np.ndarray:
@@ -114,6 +148,8 @@ def compare(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict) 
         found |= small_steps(runs, paths, settings["small_steps"])
     if "reference" in settings:
         found |= reference(runs, paths, settings["reference"])
+    if "equal_time" in settings:
+        found |= equal_time(runs, paths, settings["equal_time"])
     if "speed" in settings:
         found |= speed(runs, settings["speed"])
     return xr.Dataset(found)
@@ -131,7 +167,7 @@ if __name__ == "__main__":
         dataset = stamp(
             compare(runs, paths, settings),
             title=f"Comparisons of {experiment}",
-            summary="SGD in the limit of small steps against the flow, reference losses, and the speed of optimisers.",
+            summary="SGD against its flow, runs at one time, reference losses, and the speed of optimisers.",
             rule=snakemake.rule,
             parameters={"simulation": parameters, "comparison": settings},
             inputs=paths,

@@ -81,7 +81,7 @@ def circle(axis: Axes, runs: Sequence[tuple[str, xr.Dataset]], chosen: Sequence[
         for m, neurons in enumerate(chosen):
             axis.plot(
                 angle, dataset["circle_network"][case_of(dataset, neurons), which], color=_OKABE[k],
-                linestyle=((0, (1, 1)), "-", (0, (4, 1)))[m % 3], linewidth=1.0, label=f"{label}, $n = {neurons}$",
+                linestyle=((0, (1, 1)), (0, (4, 1)), "-")[m % 3], linewidth=1.6 - 0.9 * k, zorder=2 + k, label=f"{label}, $n = {neurons}$",
             )  # fmt: skip
     axis.set_xlim(0, 2)
     axis.set_xlabel(r"angle along the circle [$\pi$ rad]")
@@ -116,6 +116,9 @@ def optimiser_curves(axis: Axes, runs: Sequence[xr.Dataset]) -> None:
         spent = one["evaluation"].values
         later = spent > 0
         style = {**plotting.method_style(settings(run)["method"]), "linewidth": 1.1, "markersize": 2.6}
+        again = sum(settings(one)["method"] == settings(run)["method"] and not is_control(one) for one in ordered[:n])
+        if again:  # a further run of a method is paler
+            style |= {"color": plotting.mixed(style["color"], "#FFFFFF", min(0.3 * again, 0.6)), "linestyle": (0, (1, 1))}
         style["markevery"] = (n % 5 / 40, 0.18)
         if is_control(run):
             style = {
@@ -149,6 +152,8 @@ def optimiser_label(run: xr.Dataset) -> str:
     title = registry.load(registry.METHODS, chosen["method"]).TITLE
     if chosen["method"] == "sgd" and chosen["gradient"] != "samples":
         title = "Gradient descent"
+    if chosen["method"] == "langevin":
+        title += rf", $T =${plotting.power(chosen['hyperparameters']['temperature'])}"
     return rf"{title}, $\varepsilon =${plotting.power(round(chosen['step_size'], 12))}"
 
 

@@ -106,14 +106,15 @@ def _whole_numbers(axis: Axes, values: set[int]) -> None:
 
 
 def _widths(axis: Axes, runs: list[tuple[str, xr.Dataset]]) -> None:
-    """Draw the final loss against the width with the fitted slope, and a line of slope -1."""
+    """Draw the final loss against the width, the slope of the two widest in the legend, and lines of slope -1."""
     top = None
     for n, (label, run) in enumerate(runs):
         kept = np.flatnonzero(run["factor"].values == run["factor"].values[0])
         kept = kept[np.argsort(run["neurons"].values[kept])]
         x = run["neurons"].values[kept]
         mean, low, high = (run[f"final_loss_{end}"].values[kept] for end in ("mean", "low", "high"))
-        slope = [float(run[f"final_slope_{end}"][0]) for end in ("mean", "low", "high")]
+        gaps = run.sizes["gap"]
+        slope = [float(run[f"local_slope_{end}"][0, -1]) if gaps else np.nan for end in ("mean", "low", "high")]
         axis.errorbar(
             x, mean, yerr=np.nan_to_num([mean - low, high - mean]), fmt="osD^"[n % 4], color=_COLOURS[n % 4],
             linestyle=_LINES[n % 4], capsize=2, label=_with_slope(label, *slope),
@@ -137,10 +138,6 @@ def _batches(axis: Axes, run: xr.Dataset) -> None:
         kept = kept[np.argsort(run["batch"].values[kept])]
         x = run["batch"].values[kept]
         mean, low, high = (run[f"final_loss_{end}"].values[kept] for end in ("mean", "low", "high"))
-        label = f"$n = {neurons}$"
-        if "batch_slope_mean" in run:
-            at = int(np.flatnonzero(run["width"].values == neurons)[0])
-            label = _with_slope(label, *(float(run[f"batch_slope_{end}"][at]) for end in ("mean", "low", "high")))
         axis.errorbar(
             x,
             mean,
@@ -148,7 +145,7 @@ def _batches(axis: Axes, run: xr.Dataset) -> None:
             fmt="o-",
             color=_COLOURS[n % 4],
             capsize=2,
-            label=label,
+            label=f"$n = {neurons}$",
         )
         axis.plot(x, mean[0] * x[0] / x, color=_COLOURS[n % 4], linestyle=(0, (1, 2)), linewidth=0.8, zorder=0)
     axis.plot([], [], color="black", linestyle=(0, (1, 2)), linewidth=0.8, label="slope $-1$")

@@ -304,9 +304,14 @@ def crossing_ratio(
     return _mean(np.where(np.isnan(one), last, one)[:count] / other[:count], logarithmic=True, kind=PAIRED)
 
 
-def selection_ratio(dataset: xr.Dataset, *, variable: str, select: dict, against: dict) -> Estimate:
-    """Return the ratio of two entries of one variable, replicate by replicate where it has replicates."""
-    one, other = _picked(dataset, variable, select), _picked(dataset, variable, against)
+def selection_ratio(
+    dataset: xr.Dataset, second: xr.Dataset | None = None, *, variable: str, select: dict, against: dict
+) -> Estimate:
+    """Return the ratio of two entries of one variable, replicate by replicate where it has replicates.
+
+    The other entry is of the second dataset, where there is one; their replicates must be the same.
+    """
+    one, other = _picked(dataset, variable, select), _picked(dataset if second is None else second, variable, against)
     with np.errstate(divide="ignore", invalid="ignore"):
         if "replicate" in one.dims:
             ratio = _samples(one, ("replicate",)) / _samples(other, ("replicate",))

@@ -33,6 +33,8 @@ def problems(config: dict, key: str, experiment: dict) -> list[str]:
     for part in ("simulate", "solve"):
         for name, settings in experiment[part].items():
             found += _repeated(f"{key}.{part}.{name}.neurons", settings["neurons"])
+    for name, settings in experiment.get("tuning", {}).items():
+        found += _tuning_problems(f"{key}.tuning", name, settings, experiment)
     if "comparison" in experiment and not found:
         found += _comparison_problems(f"{key}.comparison", experiment)
     return found
@@ -96,6 +98,25 @@ def _control_problems(key: str, settings: dict, experiment: dict) -> list[str]:
     return [f"{key}.control_of: {target!r} found, whose method {others[target]['method']} has no constant clock"]
 
 
+def _tuning_problems(key: str, name: str, settings: dict, experiment: dict) -> list[str]:
+    if name in {*experiment["simulate"], *experiment["solve"], *RESERVED}:
+        return [f"{key}: the name {name!r} is taken by another dataset of the experiment"]
+    if _sigmoid(experiment):
+        return [f"{key}: tuning needs the exact loss of gaussian_kernel units, sigmoid units have none"]
+    known = {run: one for run, one in experiment["simulate"].items() if "control_of" not in one}
+    found = [words.unknown(f"{key}.{name}.runs", run, known) for run in settings["runs"] if run not in known]
+    if settings["against"] not in settings["runs"]:
+        found.append(words.unknown(f"{key}.{name}.against", settings["against"], settings["runs"]))
+    if settings["step_sizes"] != sorted(set(settings["step_sizes"])):
+        found.append(f"{key}.{name}.step_sizes: {words.show(settings['step_sizes'])} found; they must increase")
+    if settings["first_replicate"] < settings["replicates"]:
+        found.append(
+            f"{key}.{name}.first_replicate: {settings['first_replicate']} found, but the comparison has "
+            f"{settings['replicates']} replicates; tuning needs others"
+        )
+    return found
+
+
 def _comparison_problems(key: str, experiment: dict) -> list[str]:
     comparison = experiment["comparison"]
     small, reference = comparison.get("small_steps"), comparison.get("reference")
@@ -104,6 +125,8 @@ def _comparison_problems(key: str, experiment: dict) -> list[str]:
         for part, run in sorted(pair.items()):
             if run not in experiment["simulate"]:
                 found.append(words.unknown(f"{key}.speed.pairs.{name}.{part}", run, experiment["simulate"]))
+    if equal := comparison.get("equal_time"):
+        found += _equal_time_problems(f"{key}.equal_time", experiment, equal)
     if small:
         found += _small_step_problems(f"{key}.small_steps", experiment, small)
     if reference:
@@ -121,6 +144,23 @@ def _comparison_problems(key: str, experiment: dict) -> list[str]:
                 f"{key}.reference: {len(reference['times'])} times but {len(reference['losses'])} losses found; "
                 "one per time needed"
             )
+    return found
+
+
+def _equal_time_problems(key: str, experiment: dict, equal: dict) -> list[str]:
+    known, found = {**experiment["simulate"], **experiment["solve"]}, []
+    for name in equal["runs"]:
+        if name not in known:
+            found.append(words.unknown(f"{key}.runs", name, known))
+            continue
+        run = known[name]
+        end = run["horizon"] if "horizon" in run else step_size(experiment, run) * run["iterations"]
+        if end < equal["time"] * (1 - 1e-9):
+            found.append(f"{key}.time: {equal['time']} found, but {name} ends at t = {end:.6g}")
+        if "horizon" not in run and abs(math.remainder(equal["time"], step_size(experiment, run))) > 1e-9 * equal["time"]:
+            found.append(f"{key}.time: {equal['time']} found, which is no multiple of the step of {name}")
+    if not found and not set.intersection(*(set(known[name]["neurons"]) for name in equal["runs"])):
+        found.append(f"{key}.runs: {words.show(equal['runs'])} found, which have no width in common")
     return found
 
 
@@ -153,7 +193,8 @@ def _width_problems(key: str, run: dict, neurons: int) -> list[str]:
 
 def datasets(experiment: dict) -> list[str]:
     """Return the names of the analysed datasets that a figure may show."""
-    return [*experiment["simulate"], *experiment["solve"], *(["comparison"] if "comparison" in experiment else [])]
+    compared = ["comparison"] if "comparison" in experiment else []
+    return [*experiment["simulate"], *experiment["solve"], *experiment.get("tuning", {}), *compared]
 
 
 # -- what decides the numbers of each job ---------------------------------------------------------------------------
@@ -207,6 +248,9 @@ def simulation_parameters(config: dict, experiment: str, simulation: str) -> dic
     recorded = set(record_iterations(settings))
     if "quench" in settings:
         recorded.add(settings["iterations"] - settings["quench"]["iterations"])
+    equal = block.get("comparison", {}).get("equal_time", {})
+    if simulation in equal.get("runs", []):
+        recorded.add(round(equal["time"] / step_size(block, settings)))
     return {
         **_common(config, experiment),
         "simulation": simulation,
@@ -217,6 +261,28 @@ def simulation_parameters(config: dict, experiment: str, simulation: str) -> dic
         },
         "cases": cases(settings),
         "iterations": sorted(recorded),
+    }
+
+
+def tuning_parameters(config: dict, experiment: str, study: str) -> dict:
+    """Return everything that decides the numbers of a tuning of step sizes."""
+    block = config["experiments"][experiment]
+    settings = block["tuning"][study]
+    optimisers = {}
+    for run in settings["runs"]:
+        one = block["simulate"][run]
+        first = cases(one)[0]
+        optimisers[run] = {
+            **{key: one[key] for key in ("method", "hyperparameters", "gradient")},
+            "case": {"neurons": first["neurons"], "batch": first["phases"][0][1]},
+        }
+    return {
+        **_common(config, experiment),
+        "study": study,
+        "runs": optimisers,
+        **{key: settings[key] for key in ("against", "step_sizes", "evaluations", "levels")},
+        "tuned_on": [settings["first_replicate"], settings["first_replicate"] + settings["tuning_replicates"]],
+        "compared_on": [0, settings["replicates"]],
     }
 
 
@@ -236,6 +302,8 @@ def record_times(experiment: dict, name: str) -> list[float]:
             times.update(k * step_size(experiment, run) for k in record_iterations(run))
     if reference and reference["run"] == name:
         times.update(float(t) for t in reference["times"])
+    if name in comparison.get("equal_time", {}).get("runs", []):
+        times.add(float(comparison["equal_time"]["time"]))
     kept = sorted(t for t in times if t <= horizon * (1 + 1e-9))
     # Times that differ by rounding alone are one time.
     return [t for n, t in enumerate(kept) if n == 0 or t - kept[n - 1] > 1e-12 * t]
@@ -278,6 +346,7 @@ def comparison_runs(config: dict, experiment: str) -> list[str]:
     comparison = config["experiments"][experiment]["comparison"]
     small, reference = comparison.get("small_steps"), comparison.get("reference")
     names = [small["flow"], *small["simulations"]] if small else []
+    names += comparison.get("equal_time", {}).get("runs", [])
     names += [reference["run"]] if reference else []
     names += [run for pair in comparison.get("speed", {}).get("pairs", {}).values() for run in sorted(pair.values())]
     return list(dict.fromkeys(names))
@@ -287,3 +356,10 @@ def job_modules(config: dict, experiment: str, simulation: str) -> tuple[str, ..
     """Return the modules that a simulation's job loads by name: the optimiser's."""
     settings = config["experiments"][experiment]["simulate"][simulation]
     return (registry.module_name(registry.METHODS, settings["method"]),)
+
+
+def tuning_modules(config: dict, experiment: str, study: str) -> tuple[str, ...]:
+    """Return the modules that a tuning's job loads by name: those of its optimisers."""
+    block = config["experiments"][experiment]
+    methods = {block["simulate"][run]["method"] for run in block["tuning"][study]["runs"]}
+    return tuple(registry.module_name(registry.METHODS, name) for name in sorted(methods))
