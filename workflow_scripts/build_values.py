@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 # Axes that name things; a variable on these alone is a small table and is kept whole.
 NAMES = (
     "limit", "replicate", "snapshot", "atoms", "cells_per_deviation", "time", "shell", "pair", "candidate", "case",
-    "slope_factor", "gap", "batch_gap", "width", "step", "reference", "level", "digit", "run", "other", "destination", "smoothing",
-    "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor", "temperature_factor", "target",
-    "flow", "scheme", "moved", "condition", "map", "scale", "macro_step", "micro_step", "averaging", "relaxation",
-    "length", "estimator",
+    "batch_gap", "slope_factor", "gap", "width", "step", "reference", "level", "digit", "run", "other", "destination",
+    "smoothing", "minimum", "point", "direction", "coordinate", "checked", "shown", "step_factor",
+    "temperature_factor", "target", "flow", "scheme", "moved", "condition", "map", "scale", "macro_step",
+    "micro_step", "averaging", "relaxation", "length", "estimator",
     "dimension", "separation", "law", "end", "sphere", "zero_mass", "branch", "kind", "border_separation", "interval",
     "function", "law_time", "temperature", "start",
 )  # fmt: skip

@@ -81,7 +81,8 @@ def circle(axis: Axes, runs: Sequence[tuple[str, xr.Dataset]], chosen: Sequence[
         for m, neurons in enumerate(chosen):
             axis.plot(
                 angle, dataset["circle_network"][case_of(dataset, neurons), which], color=_OKABE[k],
-                linestyle=((0, (1, 1)), (0, (4, 1)), "-")[m % 3], linewidth=1.6 - 0.9 * k, zorder=2 + k, label=f"{label}, $n = {neurons}$",
+                linestyle=((0, (1, 1)), (0, (4, 1)), "-")[m % 3], linewidth=1.6 - 0.9 * k, zorder=2 + k,
+                label=f"{label}, $n = {neurons}$",
             )  # fmt: skip
     axis.set_xlim(0, 2)
     axis.set_xlabel(r"angle along the circle [$\pi$ rad]")
@@ -118,7 +119,8 @@ def optimiser_curves(axis: Axes, runs: Sequence[xr.Dataset]) -> None:
         style = {**plotting.method_style(settings(run)["method"]), "linewidth": 1.1, "markersize": 2.6}
         again = sum(settings(one)["method"] == settings(run)["method"] and not is_control(one) for one in ordered[:n])
         if again:  # a further run of a method is paler
-            style |= {"color": plotting.mixed(style["color"], "#FFFFFF", min(0.3 * again, 0.6)), "linestyle": (0, (1, 1))}
+            style["color"] = plotting.mixed(style["color"], "#FFFFFF", min(0.3 * again, 0.6))
+            style["linestyle"] = (0, (1, 1))
         style["markevery"] = (n % 5 / 40, 0.18)
         if is_control(run):
             style = {

@@ -85,9 +85,13 @@ def test_an_analysis_reduces_what_it_says(runs):
     assert found["final_slope_mean"].values[1] == pytest.approx(expected.mean(), rel=1e-9)
     assert found["local_slope_mean"].values[1, 1] == pytest.approx(expected.mean(), rel=1e-9)
     assert (found["gap_from"].values.tolist(), found["gap_to"].values.tolist()) == ([4, 8], [8, 16])
-    # The slope against the batch, by polyfit, at the middle width.
-    by_hand = np.polyfit(np.log([1.0, 2.0, 8.0]), np.log(loss[1, [1, 4, 7], -1]), 1)[0]
-    assert found["batch_slope_each"].values[1, 1] == pytest.approx(by_hand, rel=1e-9)
+    # Local slopes between neighbouring batches at the middle width, and the power of time in the second half.
+    by_hand = np.diff(np.log(loss[:, [1, 4, 7], -1]).mean(axis=0)) / np.diff(np.log([1.0, 2.0, 8.0]))
+    middle = found["batch_slope_mean"].values[1]
+    assert middle[np.isfinite(middle)] == pytest.approx(by_hand, rel=1e-9)
+    assert np.all(found["batch_to"].values > found["batch_from"].values)
+    power = np.log(loss[:, 0, -1] / loss[:, 0, -2]).mean() / np.log(found["time"].values[-1] / found["time"].values[-2])
+    assert found["time_power_mean"].values[0] == pytest.approx(power, rel=1e-9)
     assert np.all(found["radius_error"] < 1e-12)
     assert np.all(found["final_loss_error"] == 0)
     for variable in found.variables.values():
@@ -154,6 +158,17 @@ def test_comparisons_by_hand(runs, flow):
     assert "step_size" not in only
 
 
+def test_losses_at_one_time_are_paired(runs, flow):
+    found = load("compare_spin3").compare(
+        {"flow": flow, **runs}, {"flow": "f", "coarse": "c"}, {"equal_time": {"runs": ["flow", "coarse"], "time": 1.0}}
+    )
+    assert found["equal_width"].values.tolist() == [8, 16]
+    at = int(np.flatnonzero(np.isclose(runs["coarse"]["time"], 1.0))[0])
+    by_hand = np.log(runs["coarse"]["loss"].values[:, 2, at] / flow["loss"].values[:, 1, -1])
+    assert found["equal_ratio_mean"].values[1, 1] == pytest.approx(np.exp(by_hand.mean()))
+    assert found["equal_ratio_mean"].values[0] == pytest.approx([1.0, 1.0])
+
+
 def test_speed_is_the_ratio_of_gradients(runs):
     # Records 0, 25 and 50, 250 and 500 iterations: the coarse run needs a tenth of the gradients, up to noise.
     pairs = {"ours": {"run": "coarse", "against": "fine"}, "none": {"run": "coarse", "against": "coarse"}}
@@ -164,6 +179,8 @@ def test_speed_is_the_ratio_of_gradients(runs):
     assert each[0, 0] == pytest.approx(np.ones(3))
     assert np.isnan(each[:, 1]).all()
     assert each[1, 0] == pytest.approx(10 * np.ones(3), rel=0.35)
+    assert found["speed_up_reached"].values.tolist() == [[3, 0], [3, 0]]
+    assert found["speed_up_clock"].values == pytest.approx([1.0, 10.0])
     assert found["speed_up_mean"].values[1, 0] == pytest.approx(np.exp(np.log(each[1, 0]).mean()))
 
 

@@ -415,8 +415,17 @@ def test_the_schema_lists_the_statistics_and_what_they_take():
         needed = {key for key, one in keys.items() if one.default is one.empty}
         assert set(block["with"].get("required", [])) == needed, name
         assert (root[name].get("required") == ["with"]) == bool(needed), name
-        count = {1: "one", 2: "two", 3: "three"}[sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in taken)]
+        places = [one for one in taken if one.kind is one.POSITIONAL_OR_KEYWORD]
+        count = {1: "one", 2: "two", 3: "three"}[len(places)]
+        if any(one.default is not one.empty for one in places):
+            count = f"one_or_{count}"
         assert block["data"]["$ref"] == f"#/$defs/{count}", name
+
+
+def test_a_selection_may_be_of_two_datasets():
+    runs = [xr.Dataset({"x": (("pair", "replicate"), c * np.ones((1, 3)))}, coords={"pair": ["a"]}) for c in (3.0, 2.0)]
+    found = claims.selection_ratio(*runs, variable="x", select={"pair": "a"}, against={"pair": "a"})
+    assert found.value == pytest.approx(1.5)
 
 
 def test_every_claim_is_unique_numbered_and_needs_what_the_configuration_has(listed, config):

@@ -200,3 +200,53 @@ def test_what_does_not_decide_numbers_is_not_among_the_parameters():
     assert spin3.datasets(config["experiments"]["test"]) == ["sgd", "flow", "comparison"]
     assert spin3.comparison_runs(config, "test") == ["flow", "sgd"]
     assert spin3.job_modules(config, "test", "sgd") == ("meanfield.methods.sgd",)
+
+
+TUNING = {
+    "runs": ["sgd"], "against": "sgd", "step_sizes": [0.01, 0.1], "evaluations": 100, "levels": [0.1],
+    "tuning_replicates": 2, "first_replicate": 100, "replicates": 3,
+}  # fmt: skip
+
+
+def test_a_tuning_takes_its_optimisers_from_the_simulations():
+    config = check(tuning={"steps": TUNING})
+    assert "steps" in spin3.datasets(config["experiments"]["test"])
+    found = spin3.tuning_parameters(config, "test", "steps")
+    assert found["runs"]["sgd"]["case"] == {"neurons": 16, "batch": 3}
+    assert (found["tuned_on"], found["compared_on"]) == ([100, 102], [0, 3])
+    assert spin3.tuning_modules(config, "test", "steps") == ("meanfield.methods.sgd",)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "line"),
+    [
+        ("steps", {"runs": ["sdg"]}, "test.tuning.steps.runs: 'sdg' found"),
+        ("steps", {"against": "flow"}, "test.tuning.steps.against: 'flow' found"),
+        ("steps", {"step_sizes": [0.1, 0.01]}, "they must increase"),
+        ("steps", {"first_replicate": 2}, "tuning needs others"),
+        ("sgd", {}, "the name 'sgd' is taken"),
+    ],
+)
+def test_what_is_wrong_with_a_tuning_is_told(name, changes, line):
+    with pytest.raises(ConfigError, match=line):
+        check(tuning={name: {**TUNING, **changes}})
+
+
+@pytest.mark.parametrize(
+    ("equal", "line"),
+    [
+        ({"runs": ["sgd", "nothing"], "time": 5.0}, "'nothing' found"),
+        ({"runs": ["sgd", "flow"], "time": 11.0}, "ends at t = 10"),
+        ({"runs": ["sgd", "flow"], "time": 5.005}, "no multiple of the step of sgd"),
+    ],
+)
+def test_what_is_wrong_with_one_time_is_told(equal, line):
+    with pytest.raises(ConfigError, match=line):
+        check(comparison__equal_time=equal)
+
+
+def test_one_time_is_recorded_by_all_that_are_compared():
+    config = check(comparison__equal_time={"runs": ["flow", "sgd"], "time": 4.44})
+    assert 444 in spin3.simulation_parameters(config, "test", "sgd")["iterations"]
+    assert 4.44 in spin3.flow_parameters(config, "test", "flow")["times"]
+    assert spin3.comparison_runs(config, "test") == ["flow", "sgd"]

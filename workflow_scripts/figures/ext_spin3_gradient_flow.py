@@ -1,4 +1,4 @@
-"""Figure ext_spin3_gradient_flow: the deterministic flow of the 3-spin, and errors against width and batch."""
+"""Figure ext_spin3_gradient_flow: the deterministic flow of the 3-spin, errors against width and batch, tuning."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meanfield import plotting
+from meanfield import io, plotting, registry
 from meanfield import plotting_spin3 as spin3
 from meanfield.logs import logged_to
 
@@ -101,7 +101,8 @@ def _with_slope(label: str, mean: float, low: float, high: float) -> str:
 
 def _whole_numbers(axis: Axes, values: set[int]) -> None:
     axis.set_xscale("log", base=2)
-    axis.set_xticks(sorted(values))
+    ticks = sorted(values)
+    axis.set_xticks(ticks if len(ticks) <= 6 else ticks[::-2][::-1])  # more labels than that would meet
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
@@ -158,8 +159,31 @@ def _batches(axis: Axes, run: xr.Dataset) -> None:
     axis.legend(loc="lower left", fontsize=6)
 
 
+def _tuning(axis: Axes, found: xr.Dataset) -> None:
+    """Draw the gradients to the first level against the step for every optimiser; stars mark the best steps."""
+    optimisers = io.parameters(found)["tuning"]["runs"]
+    for name in found["run"].values:
+        method = optimisers[str(name)]["method"]
+        one = found.sel(run=name).isel(level=0)
+        if not np.isfinite(one["tuning_mean"]).any():
+            continue  # no step gets every replicate there
+        style = {**plotting.method_style(method), "markersize": 2.6, "linewidth": 1.1}
+        axis.plot(found["step"], one["tuning_mean"], label=registry.load(registry.METHODS, method).TITLE, **style)
+        best = float(one["best_step"])
+        if np.isfinite(best):
+            axis.plot(best, one["tuning_mean"].sel(step=best), "*", color=style["color"], markersize=6, zorder=4)
+    spin3.loss_axes(axis)
+    axis.set_xlabel(r"step size $\varepsilon$")
+    axis.set_ylabel(f"gradients to {float(found['level'][0]):g}")
+
+
 def _is(run: xr.Dataset, flow: str) -> bool:
     return spin3.settings(run)["flow"] == flow
+
+
+def _gradient(tuning: xr.Dataset) -> str:
+    first = next(iter(io.parameters(tuning)["tuning"]["runs"].values()))
+    return "stochastic gradient" if first["gradient"] == "samples" else "full gradient"
 
 
 def _several(run: xr.Dataset) -> bool:
@@ -178,7 +202,8 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
     comparisons = [one for name, one in data.items() if name.endswith("/comparison")]
     small = next((one for one in comparisons if "step_size" in one), None)
     reference = next((one for one in comparisons if "reference_time" in one), None)
-    runs = {name: one for name, one in data.items() if not name.endswith("/comparison")}
+    tunings = [one for one in data.values() if "best_step" in one]
+    runs = {name: one for name, one in data.items() if not name.endswith("/comparison") and "best_step" not in one}
     flows = {name: one for name, one in runs.items() if "objective" in one}
     sampled = [one for one in runs.values() if spin3.settings(one).get("gradient") == "samples"]
     kernel = [one for one in sampled if plotting.parameters(one)["problem"]["units"] == "gaussian_kernel"]
@@ -189,7 +214,8 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
         if "batch_free_printed" in (spin3.settings(one).get("flow"), spin3.settings(one).get("gradient"))
     }  # fmt: skip
     home = {name.split("/")[0] for name in printed}
-    figure, axes = plt.subplots(2, 3, figsize=plotting.size(4.6, columns=2))
+    rows = 3 if tunings else 2
+    figure, axes = plt.subplots(rows, 3, figsize=plotting.size(2.3 * rows, columns=2))
     right = [(name.split("/")[0] in home, one) for name, one in flows.items() if _is(one, "batch_free")]
     if right:
         beside = max(right, key=lambda pair: pair[0])[1]  # of the experiment with the printed sign, if there is one
@@ -209,14 +235,22 @@ def draw(data: dict[str, xr.Dataset]) -> Figure:
         _widths(axes[1, 1], [(f"$d = {plotting.parameters(one)['problem']['dimension']}$", one) for one in sigmoid])
     for one in batches[:1]:
         _batches(axes[1, 2], one)
+    for axis, one in zip(axes[2:].flat, tunings[:2], strict=False):
+        _tuning(axis, one)
+    if tunings:
+        found = [axis.get_legend_handles_labels() for axis in axes[2]]
+        lines = {label: line for drawn, labels in found for line, label in zip(drawn, labels, strict=True)}
+        axes[2, 2].legend(lines.values(), lines.keys(), loc="center", fontsize=6)
     for axis in axes.flat:
         if not axis.has_data():
             axis.set_axis_off()
+    shown = [*axes[:2].flat, *(axis for axis in axes[2:].flat if axis.has_data())]
     plotting.panels(
-        axes.flat,
+        shown,
         (
             "sign of the kernel's exponent", "energy balance", "SGD in small steps",
             "Gaussian units", "sigmoid units", "batch size, Gaussian units",
+            *(f"tuning, {_gradient(one)}" for one in tunings[:2]),
         ),
     )  # fmt: skip
     return figure

@@ -157,7 +157,10 @@ def _equal_time_problems(key: str, experiment: dict, equal: dict) -> list[str]:
         end = run["horizon"] if "horizon" in run else step_size(experiment, run) * run["iterations"]
         if end < equal["time"] * (1 - 1e-9):
             found.append(f"{key}.time: {equal['time']} found, but {name} ends at t = {end:.6g}")
-        if "horizon" not in run and abs(math.remainder(equal["time"], step_size(experiment, run))) > 1e-9 * equal["time"]:
+        if (
+            "horizon" not in run
+            and abs(math.remainder(equal["time"], step_size(experiment, run))) > 1e-9 * equal["time"]
+        ):
             found.append(f"{key}.time: {equal['time']} found, which is no multiple of the step of {name}")
     if not found and not set.intersection(*(set(known[name]["neurons"]) for name in equal["runs"])):
         found.append(f"{key}.runs: {words.show(equal['runs'])} found, which have no width in common")
