@@ -81,8 +81,8 @@ def _rises(axis: Axes, runs: list[xr.Dataset]) -> None:
 def draw(runs: list[xr.Dataset]) -> Figure:
     """Return the figure: losses and errors against iterations and gradients, and how the test loss ends."""
     # Rows of their own layout: the names beside the last panel leave no gap above it.
-    figure = plt.figure(figsize=plotting.size(5.2, columns=2))
-    rows = figure.subfigures(2, 1, height_ratios=(2.3, 2.9))
+    figure = plt.figure(figsize=plotting.size(4.8, columns=2))
+    rows = figure.subfigures(2, 1, height_ratios=(2.1, 2.7))
     axes = np.array([row.subplots(1, 3) for row in rows])
     images = plotting.data_card(runs[0])
     _curves(axes[0, 0], runs, "loss_train", "iteration")
