@@ -86,6 +86,10 @@ def test_valid_blocks_pass():
         ({"simulate__sgd__batch": {"factors": [1.0, 1.0], "exponent": 0.0}}, "factors: [1.0, 1.0] found"),
         ({"simulate__sgd__batch": {"factors": [1e6], "exponent": 4.0}}, "their product must be at most 1000000000"),
         (
+            {"simulate__sgd__batch": {"factors": [0.001, 0.002], "exponent": 0.0}},
+            "whose batches at the widths repeat: (1,",
+        ),
+        (
             {"simulate__sgd__quench": {"iterations": 1000, "factor": 1.0, "exponent": 1.0}},
             "quench.iterations: 1000 found, but the run has 1000",
         ),

@@ -67,6 +67,11 @@ def _simulation_problems(key: str, settings: dict, experiment: dict) -> list[str
     if not sampled or "batch" not in settings:
         return found
     found += _repeated(f"{key}.batch.factors", settings["batch"]["factors"])
+    rule = settings["batch"]
+    sizes = {factor: tuple(batch_size(rule, factor, n) for n in settings["neurons"]) for factor in rule["factors"]}
+    if len(set(sizes.values())) < len(sizes):
+        given = ", ".join(map(str, sizes.values()))
+        found.append(f"{key}.batch.factors: {rule['factors']} found, whose batches at the widths repeat: {given}")
     quench = settings.get("quench")
     if quench and quench["iterations"] >= settings["iterations"]:
         found.append(
