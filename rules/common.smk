@@ -546,4 +546,4 @@ def spin3_comparison_names(wildcards):
 
 def spin3_comparison_settings(wildcards):
     """Return what is compared."""
-    return config["experiments"][wildcards.experiment]["comparison"]
+    return spin3.comparison_settings(config, wildcards.experiment)

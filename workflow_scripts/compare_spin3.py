@@ -75,16 +75,19 @@ def reference(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict
     }
 
 
-def equal_time(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict) -> dict:
-    """Return the losses of several runs at one time, by those of the first run, for the widths that all have."""
+def equal_time(runs: dict[str, xr.Dataset], settings: dict) -> dict:
+    """Return the losses of several runs at one time, by those of the first run, for the widths that all have.
+
+    A simulation is seen at its nearest iteration, which it records.
+    """
     v, names = io.variable, settings["runs"]
     widths = sorted(set.intersection(*(set(map(int, runs[name]["neurons"].values)) for name in names)))
     count = min(runs[name].sizes["replicate"] for name in names)
     loss = np.empty((count, len(names), len(widths)))
     for k, name in enumerate(names):
-        at = records_at(runs[name], np.array([settings["time"]], float), paths[name])
+        at = int(np.abs(runs[name]["time"].values - settings["time"]).argmin())
         for n, width in enumerate(widths):
-            loss[:, k, n] = one_width(runs[name], width)[:count, at[0]]
+            loss[:, k, n] = one_width(runs[name], width)[:count, at]
     ratio = log_interval(loss / loss[:, :1])
     text = f"loss at t = {settings['time']:g} by that of {names[0]}, replicate by replicate"
     return {
@@ -149,7 +152,7 @@ def compare(runs: dict[str, xr.Dataset], paths: dict[str, str], settings: dict) 
     if "reference" in settings:
         found |= reference(runs, paths, settings["reference"])
     if "equal_time" in settings:
-        found |= equal_time(runs, paths, settings["equal_time"])
+        found |= equal_time(runs, settings["equal_time"])
     if "speed" in settings:
         found |= speed(runs, settings["speed"])
     return xr.Dataset(found)

@@ -153,23 +153,38 @@ def _comparison_problems(key: str, experiment: dict) -> list[str]:
 
 
 def _equal_time_problems(key: str, experiment: dict, equal: dict) -> list[str]:
-    known, found = {**experiment["simulate"], **experiment["solve"]}, []
-    for name in equal["runs"]:
-        if name not in known:
-            found.append(words.unknown(f"{key}.runs", name, known))
-            continue
-        run = known[name]
-        end = run["horizon"] if "horizon" in run else step_size(experiment, run) * run["iterations"]
-        if end < equal["time"] * (1 - 1e-9):
-            found.append(f"{key}.time: {equal['time']} found, but {name} ends at t = {end:.6g}")
-        if (
-            "horizon" not in run
-            and abs(math.remainder(equal["time"], step_size(experiment, run))) > 1e-9 * equal["time"]
-        ):
-            found.append(f"{key}.time: {equal['time']} found, which is no multiple of the step of {name}")
-    if not found and not set.intersection(*(set(known[name]["neurons"]) for name in equal["runs"])):
-        found.append(f"{key}.runs: {words.show(equal['runs'])} found, which have no width in common")
-    return found
+    known = {**experiment["simulate"], **experiment["solve"]}
+    return [words.unknown(f"{key}.runs", name, known) for name in equal["runs"] if name not in known]
+
+
+def equal_time(experiment: dict) -> dict | None:
+    """Return which runs are compared at one time, and when; None if less than two of them, the first one included, can.
+
+    A run that ends before, or shares no width with the others, is no slip: a shorter one is just not compared.
+    """
+    chosen = experiment.get("comparison", {}).get("equal_time")
+    if not chosen:
+        return None
+    kept = []
+    for name in chosen["runs"]:
+        run = {**experiment["simulate"], **experiment["solve"]}[name]
+        # A simulation is seen at the iteration that is nearest.
+        step = 0.0 if "horizon" in run else step_size(experiment, run)
+        end = run["horizon"] if "horizon" in run else step * run["iterations"]
+        if end >= (chosen["time"] - step / 2) * (1 - 1e-9):
+            kept.append((name, set(run["neurons"])))
+    kept = [(name, widths) for name, widths in kept if widths & kept[0][1]]
+    if len(kept) < 2 or kept[0][0] != chosen["runs"][0] or not set.intersection(*(widths for _, widths in kept)):
+        return None
+    return {**chosen, "runs": [name for name, _ in kept]}
+
+
+def comparison_settings(config: dict, experiment: str) -> dict:
+    """Return the block of an experiment's comparison, of what can be compared."""
+    block = config["experiments"][experiment]
+    equal = equal_time(block)
+    rest = {name: one for name, one in block["comparison"].items() if name != "equal_time"}
+    return {**rest, **({"equal_time": equal} if equal else {})}
 
 
 def _small_step_problems(key: str, experiment: dict, small: dict) -> list[str]:
@@ -256,9 +271,9 @@ def simulation_parameters(config: dict, experiment: str, simulation: str) -> dic
     recorded = set(record_iterations(settings))
     if "quench" in settings:
         recorded.add(settings["iterations"] - settings["quench"]["iterations"])
-    equal = block.get("comparison", {}).get("equal_time", {})
-    if simulation in equal.get("runs", []):
-        recorded.add(round(equal["time"] / step_size(block, settings)))
+    equal = equal_time(block)
+    if equal and simulation in equal["runs"]:
+        recorded.add(min(round(equal["time"] / step_size(block, settings)), settings["iterations"]))
     return {
         **_common(config, experiment),
         "simulation": simulation,
@@ -310,8 +325,9 @@ def record_times(experiment: dict, name: str) -> list[float]:
             times.update(k * step_size(experiment, run) for k in record_iterations(run))
     if reference and reference["run"] == name:
         times.update(float(t) for t in reference["times"])
-    if name in comparison.get("equal_time", {}).get("runs", []):
-        times.add(float(comparison["equal_time"]["time"]))
+    equal = equal_time(experiment)
+    if equal and name in equal["runs"]:
+        times.add(float(equal["time"]))
     kept = sorted(t for t in times if t <= horizon * (1 + 1e-9))
     # Times that differ by rounding alone are one time.
     return [t for n, t in enumerate(kept) if n == 0 or t - kept[n - 1] > 1e-12 * t]
@@ -351,7 +367,7 @@ def analysis_parameters(config: dict, experiment: str, run: str) -> dict:
 
 def comparison_runs(config: dict, experiment: str) -> list[str]:
     """Return the names of the runs that the comparison reads."""
-    comparison = config["experiments"][experiment]["comparison"]
+    comparison = comparison_settings(config, experiment)
     small, reference = comparison.get("small_steps"), comparison.get("reference")
     names = [small["flow"], *small["simulations"]] if small else []
     names += comparison.get("equal_time", {}).get("runs", [])
