@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from meanfield import io, plotting, registry
 from meanfield import plotting_spin3 as spin3
@@ -173,8 +174,12 @@ def _tuning(axis: Axes, found: xr.Dataset) -> None:
         if np.isfinite(best):
             axis.plot(best, one["tuning_mean"].sel(step=best), "*", color=style["color"], markersize=6, zorder=4)
     spin3.loss_axes(axis)
+    plotting.risk_labels(axis.yaxis)
+    axis.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
     axis.set_xlabel(r"step size $\varepsilon$")
-    axis.set_ylabel(f"gradients to {float(found['level'][0]):g}")
+    axis.set_ylabel(f"gradients to {float(found['level'][0]):g} of the start")
 
 
 def _is(run: xr.Dataset, flow: str) -> bool:
