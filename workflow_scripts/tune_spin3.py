@@ -56,13 +56,13 @@ def labelled(found: Tuning, parameters: dict) -> xr.Dataset:
 def main(parameters: dict, rule: str, output: str) -> None:
     """Tune and write the dataset."""
     name = f"{parameters['experiment']}/{parameters['study']}"
-    against, settings = parameters["against"], {key: one for key, one in parameters.items() if key != "against"}
+    settings = {key: one for key, one in parameters.items() if key not in ("against", "study")}
     total = len(parameters["runs"]) * len(parameters["step_sizes"]) * len(range(*parameters["tuned_on"]))
     progress = Progress(total, f"{name} runs of the tuning")
     found = tune(**settings, progress=progress)
     progress.close()
     dataset = stamp(
-        labelled(found, {**settings, "against": against}),
+        labelled(found, parameters),
         title=f"Tuning {name}",
         summary="Gradients that optimisers need on the 3-spin, over a grid of steps and at the best one of each.",
         rule=rule,

@@ -78,7 +78,6 @@ def gradients_to(
 def tune(
     *,
     experiment: str,
-    study: str,
     seed: int,
     problem: dict,
     initial_law: dict,
@@ -94,8 +93,8 @@ def tune(
 
     Parameters
     ----------
-    experiment, study : str
-        Names; the experiment's enters the random streams.
+    experiment : str
+        Its name, which enters the random streams.
     seed : int
         Root seed.
     problem, initial_law : dict

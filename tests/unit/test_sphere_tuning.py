@@ -24,7 +24,7 @@ def tuned(gradient="population", evaluations=200, step_sizes=(0.02, 0.05, 0.1, 5
         for name, found in methods.items()
     }
     return tune(
-        **COMMON, study="study", runs=runs, step_sizes=list(step_sizes), evaluations=evaluations, levels=LEVELS,
+        **COMMON, runs=runs, step_sizes=list(step_sizes), evaluations=evaluations, levels=LEVELS,
         tuned_on=[10, 12], compared_on=[0, 3],
     )  # fmt: skip
 

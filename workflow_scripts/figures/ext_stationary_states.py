@@ -61,10 +61,8 @@ def _branches(axis: Axes, states: xr.Dataset) -> None:
             {name: states[f"branch_{name}"].values[there] for name in ("parameter", "norm", "kind", "mass")}
         )
     for one in branches:
-        place, same = (
-            int(np.searchsorted(masses, one["mass"][0])),
-            [b for b in branches if b["mass"][0] == one["mass"][0]],
-        )
+        place = int(np.searchsorted(masses, one["mass"][0]))
+        same = [b for b in branches if b["mass"][0] == one["mass"][0]]
         # The innermost branches of all masses nearly coincide: they show beside one another if the first is the widest.
         inner = len(same) > 1 and all(one["norm"].max() <= b["norm"].max() for b in same)
         wider = 1.3 * (masses.size - 1 - place) if inner else 0.0
